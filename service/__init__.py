@@ -1,0 +1,5 @@
+"""Numeral: train handwritten-digit experiments over REST and serve what they learnt."""
+
+from importlib.metadata import version
+
+__version__ = version("numeral")

@@ -1,0 +1,1 @@
+"""The datasets: find, verify, read and split them. NumPy only, no Keras."""

@@ -1,0 +1,248 @@
+"""What the service answers: the models that the API writes and the client reads."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.specs.experiment import ExperimentSpec
+from service.states import State
+
+
+class Schema(BaseModel):
+    """Base of all answers; can be read off a table row's attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Progress(Schema):
+    """How far a training is; `fraction` of all its steps, between 0 and 1."""
+
+    epoch: int = Field(description="epochs that are finished")
+    epochs: int
+    fraction: float
+
+
+class Result(Schema):
+    """What an experiment came to, measured with the exported model on the whole test set."""
+
+    test_loss: float
+    test_accuracy: float
+    parameters: int
+    train_seconds: float = Field(description="time spent training and validating, start-up and export left out")
+    images_per_second: float = Field(description="training images per second of `train_seconds`")
+
+
+class ErrorInfo(Schema):
+    """Why an experiment failed."""
+
+    code: str
+    message: str
+
+
+class Experiment(Schema):
+    """An experiment's record."""
+
+    id: int
+    name: str
+    tags: list[str]
+    state: State
+    spec: ExperimentSpec
+    priority: int
+    attempt: int
+    worker: str | None
+    cancel_requested: bool
+    progress: Progress
+    result: Result | None
+    error: ErrorInfo | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Page(Schema):
+    """Part of a list, newest first. `next_cursor` asks for what follows; it is null on the last page."""
+
+    items: list[Experiment]
+    next_cursor: str | None
+
+
+class EpochMetrics(Schema):
+    """One epoch."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
+    learning_rate: float
+
+
+class Metrics(Schema):
+    """The epochs that are finished, in order."""
+
+    items: list[EpochMetrics]
+
+
+class ClassReport(Schema):
+    """How one digit fares. A ratio whose denominator is 0 is given as 0."""
+
+    label: int
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Evaluation(Schema):
+    """The exported model on the test set."""
+
+    loss: float
+    accuracy: float
+    labels: list[int]
+    confusion_matrix: list[list[int]] = Field(description="rows are actual, columns predicted digits")
+    per_class: list[ClassReport]
+
+
+class Artifact(Schema):
+    """A file that an experiment produced."""
+
+    name: str
+    media_type: str
+    size: int = Field(description="bytes")
+    sha256: str
+    created_at: datetime
+
+
+class Artifacts(Schema):
+    """An experiment's files."""
+
+    items: list[Artifact]
+
+
+class Event(Schema):
+    """Something that happened to an experiment; numbered from 1, per experiment."""
+
+    number: int
+    type: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class Preset(Schema):
+    """A named experiment with all its fields written out."""
+
+    name: str
+    summary: str
+    spec: ExperimentSpec
+    parameters: int
+    published: dict[str, float] | None = Field(description="what the preset's source printed")
+
+
+class Presets(Schema):
+    """All presets."""
+
+    items: list[Preset]
+
+
+class Dataset(Schema):
+    """A dataset that experiments can name."""
+
+    name: str
+    title: str
+    train_images: int
+    test_images: int
+    classes: int
+    image_shape: tuple[int, int]
+    source: str
+
+
+class Datasets(Schema):
+    """All datasets."""
+
+    items: list[Dataset]
+
+
+class Model(Schema):
+    """A model that can be served: a succeeded experiment."""
+
+    id: int = Field(description="the experiment's id")
+    name: str
+    test_accuracy: float
+    parameters: int
+    aliases: list[str]
+    finished_at: datetime
+
+
+class Models(Schema):
+    """All models, newest first."""
+
+    items: list[Model]
+
+
+class AliasTarget(BaseModel):
+    """Which experiment's model an alias shall mean."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    experiment_id: int
+
+
+class Alias(Schema):
+    """A name that a model is served under."""
+
+    alias: str
+    experiment_id: int
+    updated_at: datetime
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Prediction(Schema):
+    """What the model sees in one image. `probabilities` has one number per digit, 0 to 9."""
+
+    digit: int
+    confidence: Probability
+    probabilities: list[Probability]
+
+
+class ServedModel(Schema):
+    """The model that answered."""
+
+    id: int
+    name: str
+    alias: str | None
+
+
+class Predictions(Schema):
+    """One prediction per image, in the order of the request."""
+
+    model: ServedModel
+    predictions: list[Prediction]
+
+
+class Health(Schema):
+    """Whether the service can do its work."""
+
+    status: Literal["ok"]
+    version: str
+
+
+class FieldError(Schema):
+    """One field of a request that was refused."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457); `code` is stable and meant for programs, `detail` for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldError] | None = None

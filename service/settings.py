@@ -1,0 +1,94 @@
+"""Settings: the one place where the environment is read.
+
+Entry points build a `Settings` and pass it (or a value of it) on; no other module reads `os.environ`.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import ConfigurationError
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Every setting of the service. Each is read from `NUMERAL_<NAME>` unless it says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="NUMERAL_", frozen=True, populate_by_name=True)
+
+    database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL (`sqlite:///…` or `postgresql://…`); without it, SQLite in the data directory.",
+    )
+    data_dir: Path = Field(
+        default=Path("numeral-data"),
+        description="Where the SQLite database and the scratch files of running trainings are kept.",
+    )
+    datasets_dir: Path | None = Field(
+        default=None,
+        description="A folder with dataset files (`mnist.npz`) that is looked at before the cache and the network.",
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_cache_path("numeral"),
+        description="Where downloaded datasets are kept; by default the user's cache folder.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port that the API listens on.")
+    engine: Literal["local"] = Field(
+        default="local", description="What runs trainings: `local` is one child process per experiment."
+    )
+    slots: int = Field(default=1, ge=1, le=64, description="How many experiments one worker trains at a time.")
+    keras_backend: Literal["tensorflow", "jax"] = Field(
+        default="tensorflow",
+        validation_alias=AliasChoices("KERAS_BACKEND"),
+        description="Keras backend that trainings run on (read from `KERAS_BACKEND`, without prefix).",
+    )
+    lease_seconds: float = Field(
+        default=30.0, ge=1, description="How long a worker that is not heard of keeps its experiment, in seconds."
+    )
+    heartbeat_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        description="How often a worker renews its leases and looks for cancellations, in seconds.",
+    )
+    poll_seconds: float = Field(
+        default=0.25, gt=0, description="How often an idle worker and an event stream look at the database, in seconds."
+    )
+    max_body_bytes: int = Field(
+        default=32 * MEBIBYTE, ge=1024, description="Largest request body that is accepted, in bytes (413 beyond it)."
+    )
+    max_image_pixels: int = Field(
+        default=25_000_000, ge=1, description="Largest picture that is decoded for a prediction, in pixels."
+    )
+    model_cache_size: int = Field(default=4, ge=1, description="How many models the API keeps loaded.")
+    inference_threads: int = Field(default=1, ge=1, description="onnxruntime threads per model.")
+    server: str = Field(
+        default="http://127.0.0.1:8000", description="Service that the command line and the Python client talk to."
+    )
+    api_key: str | None = Field(
+        default=None, description="Sent by the client as a bearer token, for servers behind an authenticating proxy."
+    )
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database URL in force: the given one, or SQLite in the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'numeral.db'}"
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Build settings from the environment; an override that is None is as if it were not given.
+
+    Raises:
+        ConfigurationError: a value does not parse; the message names the variable.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        variable = name if name.isupper() else f"NUMERAL_{name.upper()}"
+        raise ConfigurationError(f"{variable}={first['input']!r} is not usable: {first['msg']}") from None

@@ -1,0 +1,139 @@
+"""Engines, transactions and the schema's version, for SQLite and Postgres alike."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from service.errors import ConfigurationError
+
+SQLITE_BUSY_MILLISECONDS = 60_000
+NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
+_READ_ONLY = "numeral_read_only"
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for the URL; nothing is connected yet.
+
+    Raises:
+        ConfigurationError: the URL is of no database that is supported, or SQLite would lie on a network filesystem,
+            whose locks cannot be trusted.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(f"{url!r} is not a database URL: use sqlite:///… or postgresql://…") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _open_sqlite(url, parsed.database)
+        case "postgresql":
+            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        case other:
+            raise ConfigurationError(f"{other!r} is not supported: use sqlite:///… or postgresql://…")
+
+
+def _open_sqlite(url: str, database: str | None) -> Engine:
+    if not database or database == ":memory:":
+        raise ConfigurationError("An in-memory database cannot be shared with workers: use sqlite:///path/to/file.db")
+    path = Path(database).absolute()
+    if (kind := filesystem(path)) in NETWORK_FILESYSTEMS:
+        raise ConfigurationError(f"{path} is on a network filesystem ({kind}), which SQLite cannot lock: use Postgres")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"The folder of {path} cannot be made: {error.strerror}") from None
+    # isolation_level=None: the driver must not begin transactions by itself; `_begin` says which kind to begin.
+    engine = create_engine(url, connect_args={"isolation_level": None})
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MILLISECONDS}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails with SQLITE_BUSY_SNAPSHOT whatever the busy timeout, if
+    # another writer came between: so all that may write take the write lock at once.
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN DEFERRED" if read_only else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Session]:
+    """A session in one read-write transaction: committed at the end, rolled back on an exception."""
+    with Session(engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """A session that sees one state of the database; on SQLite it does not wait for writers."""
+    with Session(engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False) as session:
+        yield session
+
+
+def filesystem(path: Path) -> str:
+    """The type of the filesystem that `path` is (or will be) on, or an empty string where that cannot be told."""
+    mounts = [
+        (len(Path(mount.mountpoint).parts), mount.fstype)
+        for mount in psutil.disk_partitions(all=True)
+        if path.absolute().is_relative_to(mount.mountpoint)
+    ]
+    return max(mounts)[1] if mounts else ""
+
+
+def migrations() -> Path:
+    """Where the Alembic migrations are: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def migrate(engine: Engine) -> str:
+    """Bring the schema to the newest version, which is returned."""
+    config = _alembic_config()
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    return _newest()
+
+
+def _newest() -> str:
+    return ScriptDirectory.from_config(_alembic_config()).get_current_head() or ""
+
+
+def check_schema(engine: Engine) -> None:
+    """Do nothing if the database has the schema that this code expects.
+
+    Raises:
+        ConfigurationError: it has not; the message says what to run.
+    """
+    with engine.execution_options(**{_READ_ONLY: True}).connect() as connection:
+        present = MigrationContext.configure(connection).get_current_revision()
+    if present != (newest := _newest()):
+        raise ConfigurationError(
+            f"The database's schema is at {present or 'nothing'}, this version needs {newest}: run `numeral db upgrade`."
+        )

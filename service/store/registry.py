@@ -1,0 +1,86 @@
+"""The models that can be served, and the aliases that name them. A model is a succeeded experiment."""
+
+import re
+from collections import defaultdict
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from service import schemas
+from service.errors import Conflict, InvalidInput, UnknownModel
+from service.states import State
+from service.store import experiments
+from service.store.tables import Alias, Experiment
+
+DEFAULT_ALIAS = "production"
+_ID = re.compile(r"[0-9]{1,10}")
+# Begins with a letter, so that it is never mistaken for an id.
+_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+def models(session: Session) -> list[schemas.Model]:
+    """All models, newest first, with the aliases that each has."""
+    aliases: dict[int, list[str]] = defaultdict(list)
+    for alias in session.scalars(select(Alias).order_by(Alias.alias)):
+        aliases[alias.experiment_id].append(alias.alias)
+    columns = (
+        Experiment.id,
+        Experiment.name,
+        Experiment.test_accuracy,
+        Experiment.parameters,
+        Experiment.finished_at,
+    )
+    query = select(*columns).where(Experiment.state == State.SUCCEEDED).order_by(Experiment.id.desc())
+    return [schemas.Model(aliases=aliases[row.id], **row._mapping) for row in session.execute(query)]
+
+
+def set_alias(session: Session, alias: str, experiment_id: int) -> Alias:
+    """Let an alias mean an experiment's model from now on.
+
+    Raises:
+        InvalidInput: the alias is not a lower-case name.
+        UnknownExperiment: no experiment has this id.
+        Conflict: the experiment has no model.
+    """
+    if not _ALIAS.fullmatch(alias):
+        raise InvalidInput(f"{alias!r} is not an alias: use lower-case letters, digits, - and _, a letter first.")
+    experiment = experiments.get(session, experiment_id)
+    if experiment.state != State.SUCCEEDED:
+        raise Conflict(f"Experiment {experiment_id} is {experiment.state} and has no model to serve.")
+    row = session.merge(Alias(alias=alias, experiment_id=experiment_id))
+    session.flush()
+    session.refresh(row)
+    return row
+
+
+def take_default_alias(session: Session, experiment_id: int) -> None:
+    """Let the default alias mean this experiment's model, if it means none yet."""
+    try:
+        with session.begin_nested():
+            session.execute(insert(Alias).values(alias=DEFAULT_ALIAS, experiment_id=experiment_id))
+    except IntegrityError:
+        # Taken, perhaps by an experiment that succeeded at this very moment.
+        return
+
+
+def resolve(session: Session, reference: str) -> schemas.ServedModel:
+    """The model that an alias or an experiment's id stands for.
+
+    Raises:
+        UnknownModel: none; the message says what could be done.
+    """
+    wanted = select(Experiment.id, Experiment.name).where(Experiment.state == State.SUCCEEDED)
+    alias = reference if _ALIAS.fullmatch(reference) else None
+    if alias:
+        wanted = wanted.join(Alias, Alias.experiment_id == Experiment.id).where(Alias.alias == alias)
+    elif _ID.fullmatch(reference) and int(reference) <= experiments.MAX_ID:
+        wanted = wanted.where(Experiment.id == int(reference))
+    else:
+        raise UnknownModel(f"There is no model {reference!r}.")
+    row = session.execute(wanted).one_or_none()
+    if row is None and reference == DEFAULT_ALIAS:
+        raise UnknownModel("There is no model yet: submit an experiment, the first that succeeds is served.")
+    if row is None:
+        raise UnknownModel(f"There is no model {reference!r}.")
+    return schemas.ServedModel(id=row.id, name=row.name, alias=alias)

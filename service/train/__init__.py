@@ -1,0 +1,1 @@
+"""The only Keras code: a spec and arrays in, events out. Knows no database, no HTTP and no process."""

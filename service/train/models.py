@@ -1,0 +1,91 @@
+"""A spec's Keras model, and what is around it only while it trains."""
+
+import keras
+
+from service.specs.experiment import Augmentation, ExperimentSpec
+from service.specs.layers import (
+    ActivationLayer,
+    AveragePooling2D,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    Layer,
+    MaxPooling2D,
+)
+from service.specs.optimizers import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
+from service.specs.shapes import CLASSES, INPUT_SHAPE
+
+LAYERS = {
+    Conv2D: keras.layers.Conv2D,
+    MaxPooling2D: keras.layers.MaxPooling2D,
+    AveragePooling2D: keras.layers.AveragePooling2D,
+    GlobalAveragePooling2D: keras.layers.GlobalAveragePooling2D,
+    BatchNormalization: keras.layers.BatchNormalization,
+    ActivationLayer: keras.layers.Activation,
+    Dropout: keras.layers.Dropout,
+    Flatten: keras.layers.Flatten,
+    Dense: keras.layers.Dense,
+}
+
+OPTIMIZERS = {
+    Adadelta: keras.optimizers.Adadelta,
+    Adagrad: keras.optimizers.Adagrad,
+    Adam: keras.optimizers.Adam,
+    RMSprop: keras.optimizers.RMSprop,
+    SGD: keras.optimizers.SGD,
+}
+
+
+def build(spec: ExperimentSpec, precision: str | None = None) -> keras.Sequential:
+    """The model that learns and is exported.
+
+    Takes `(n, 28, 28, 1)` float32 pixels in 0–255 and gives `(n, 10)` float32 probabilities. Scaling is its first
+    layer, so that training and serving cannot disagree about it. `precision` overrides the spec's.
+    """
+    precision = precision or spec.precision
+    return keras.Sequential(
+        [
+            keras.Input(INPUT_SHAPE, dtype="float32", name="pixels"),
+            keras.layers.Rescaling(spec.rescale, dtype=precision, name="rescale"),
+            *(_layer(layer, precision) for layer in spec.model.layers),
+            # float32 whatever the precision: a softmax in half precision loses small probabilities.
+            keras.layers.Dense(CLASSES, activation="softmax", dtype="float32", name="probabilities"),
+        ],
+        name="classifier",
+    )
+
+
+def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequential:
+    """The compiled model to call `fit` on. It shares its weights with `model`; augmentation is only in it."""
+    trained = keras.Sequential([keras.Input(INPUT_SHAPE), *_augmentations(spec.augmentation, spec.seed), model])
+    trained.compile(
+        optimizer=optimizer(spec.optimizer), loss=spec.loss, metrics=[keras.metrics.CategoricalAccuracy("accuracy")]
+    )
+    return trained
+
+
+def optimizer(spec: Optimizer) -> keras.optimizers.Optimizer:
+    """The Keras optimizer with every parameter of the spec given to it."""
+    return OPTIMIZERS[type(spec)](**spec.model_dump(exclude={"name"}))
+
+
+def _layer(layer: Layer, precision: str) -> keras.layers.Layer:
+    return LAYERS[type(layer)](**layer.model_dump(exclude={"type"}), dtype=precision)
+
+
+def _augmentations(spec: Augmentation | None, seed: int) -> list[keras.layers.Layer]:
+    if spec is None:
+        return []
+    # The ground of a digit is black: what is moved in from outside is 0.
+    ground = {"fill_mode": "constant", "fill_value": 0.0, "seed": seed}
+    layers: list[keras.layers.Layer] = []
+    if spec.shift:
+        layers.append(keras.layers.RandomTranslation(spec.shift, spec.shift, **ground))
+    if spec.rotation:
+        layers.append(keras.layers.RandomRotation(spec.rotation / 360, **ground))
+    if spec.zoom:
+        layers.append(keras.layers.RandomZoom(spec.zoom, **ground))
+    return layers

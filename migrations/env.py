@@ -24,6 +24,8 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    with open_engine(load_settings().resolved_database_url).connect() as connection:
+    settings = load_settings()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with open_engine(settings.resolved_database_url).connect() as connection:
         run(connection)
         connection.commit()

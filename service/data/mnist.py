@@ -29,7 +29,7 @@ def load(datasets_dir: Path | None, cache_dir: Path) -> Dataset:
     Raises:
         DatasetUnavailable: it is nowhere, or the file that was found is not MNIST.
     """
-    return read(_find(datasets_dir, cache_dir) or _download(cache_dir))
+    return read(find(datasets_dir, cache_dir) or _download(cache_dir))
 
 
 def read(path: Path) -> Dataset:
@@ -54,7 +54,8 @@ def read(path: Path) -> Dataset:
     )
 
 
-def _find(datasets_dir: Path | None, cache_dir: Path) -> Path | None:
+def find(datasets_dir: Path | None, cache_dir: Path) -> Path | None:
+    """Where `mnist.npz` lies on this machine, or None."""
     folders = [folder for folder in (datasets_dir, cache_dir) if folder is not None]
     return next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
 

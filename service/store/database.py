@@ -48,10 +48,6 @@ def _open_sqlite(url: str, database: str | None) -> Engine:
     path = Path(database).absolute()
     if (kind := filesystem(path)) in NETWORK_FILESYSTEMS:
         raise ConfigurationError(f"{path} is on a network filesystem ({kind}), which SQLite cannot lock: use Postgres")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"The folder of {path} cannot be made: {error.strerror}") from None
     # isolation_level=None: the driver must not begin transactions by itself; `_begin` says which kind to begin.
     engine = create_engine(url, connect_args={"isolation_level": None})
     event.listen(engine, "connect", _configure_sqlite)
@@ -112,13 +108,28 @@ def _alembic_config() -> Config:
 
 
 def migrate(engine: Engine) -> str:
-    """Bring the schema to the newest version, which is returned."""
+    """Bring the schema to the newest version, which is returned. A SQLite file's folder is made if need be.
+
+    Raises:
+        ConfigurationError: that folder cannot be made.
+    """
+    _make_folder(engine)
     config = _alembic_config()
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         connection.commit()
     return _newest()
+
+
+def _make_folder(engine: Engine) -> None:
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return
+    folder = Path(engine.url.database).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"The folder {folder} cannot be made: {error.strerror}") from None
 
 
 def _newest() -> str:

@@ -1,0 +1,115 @@
+"""Errors as problem documents (RFC 9457). The only place that knows which error is which HTTP status."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from service import errors
+from service.schemas import FieldError, Problem
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+# The first class that an error is an instance of counts. 413 and 422 by number: Python 3.13 renamed them.
+STATUSES: tuple[tuple[type[errors.NumeralError], HTTPStatus], ...] = (
+    (errors.NotFound, HTTPStatus.NOT_FOUND),
+    (errors.Conflict, HTTPStatus.CONFLICT),
+    (errors.ImageTooLarge, HTTPStatus(413)),
+    (errors.InvalidInput, HTTPStatus(422)),
+    (errors.UnsupportedMedia, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+)
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "What was wrong with the request", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+}
+"""For the OpenAPI document of every route."""
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app be answered with a problem document."""
+    app.add_exception_handler(errors.NumeralError, _numeral_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem(
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    fields: list[FieldError] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    document = Problem(
+        type=f"urn:numeral:problem:{code}", title=status.phrase, status=status, detail=detail, code=code, errors=fields
+    )
+    content = document.model_dump(mode="json", exclude_none=True)
+    return JSONResponse(content, status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+async def _numeral_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.NumeralError)
+    for kind, status in STATUSES:
+        if isinstance(error, kind):
+            return problem(status, error.code, str(error))
+    return await _unexpected(request, error)
+
+
+async def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = [FieldError(field=_path(item["loc"], error.body), message=item["msg"]) for item in error.errors()]
+    detail = "; ".join(f"{field.field}: {field.message}" if field.field else field.message for field in fields[:3])
+    if len(fields) > 3:
+        detail += f"; and {len(fields) - 3} more"
+    return problem(HTTPStatus(422), "invalid_request", detail, fields)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    detail = {
+        HTTPStatus.NOT_FOUND: f"There is nothing at {request.url.path}.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not possible at {request.url.path}.",
+        HTTPStatus(413): "The body is larger than the service accepts.",
+    }.get(status, str(error.detail))
+    return problem(status, status.name.lower(), detail, headers=error.headers)
+
+
+async def _database_away(request: Request, error: Exception) -> Response:
+    logger.error("%s %s: the database does not answer: %s", request.method, request.url.path, error)
+    detail = "The database does not answer at the moment."
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", detail, headers={"Retry-After": "1"})
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = "The service failed to answer this request; its log says why."
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+
+
+def _path(location: Sequence[str | int], body: Any) -> str:
+    """`("body", "model", "layers", 0, "conv2d", "filters")` as `model.layers[0].filters`.
+
+    Pydantic puts the tag of a discriminated union into the location; clients look for the field they sent.
+    """
+    parts = list(location[1:] if location and location[0] in ("body", "query", "path", "header") else location)
+    text = ""
+    for index, part in enumerate(parts):
+        if isinstance(part, int):
+            text += f"[{part}]"
+            body = body[part] if isinstance(body, list) and part < len(body) else None
+        elif isinstance(body, dict) and part not in body and index < len(parts) - 1:
+            continue
+        else:
+            text += f".{part}" if text else part
+            body = body.get(part) if isinstance(body, dict) else None
+    return text

@@ -1,0 +1,56 @@
+"""Artifacts: the list, and each file with ETag and Range."""
+
+import re
+
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
+
+from service import schemas
+from service.api.deps import ExperimentId, ReadSession
+from service.store import artifacts
+
+router = APIRouter(prefix="/experiments", tags=["artifacts"])
+
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@router.get("/{experiment_id}/artifacts")
+def index(experiment_id: ExperimentId, session: ReadSession) -> schemas.Artifacts:
+    """An experiment's files."""
+    found = artifacts.of(session, experiment_id)
+    return schemas.Artifacts(items=[schemas.Artifact.model_validate(row) for row in found])
+
+
+@router.get("/{experiment_id}/artifacts/{name}", response_class=Response)
+@router.head("/{experiment_id}/artifacts/{name}", response_class=Response, include_in_schema=False)
+def download(experiment_id: ExperimentId, name: str, session: ReadSession, request: Request) -> Response:
+    """A file. Its ETag is the SHA-256 of its content; one byte range may be asked for."""
+    artifact = artifacts.get(session, experiment_id, name)
+    etag = f'"{artifact.sha256}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
+    if etag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    media_type, content = artifact.media_type, artifact.content
+
+    part = _range(request.headers, etag, len(content))
+    if part is None:
+        return Response(content, headers=headers, media_type=media_type)
+    if len(part) == 0:
+        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(content)}"})
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(content)}"
+    return Response(content[part.start : part.stop], status_code=206, headers=headers, media_type=media_type)
+
+
+def _range(headers: Headers, etag: str, size: int) -> range | None:
+    """The bytes that are asked for (RFC 9110, 14.2): None for all of them, an empty range if none of them exist.
+
+    Several ranges, or units that are not bytes, are answered with the whole file, as the RFC allows.
+    """
+    asked = _RANGE.fullmatch(headers.get("Range", ""))
+    if asked is None or headers.get("If-Range", etag) != etag:
+        return None
+    first, last = asked.groups()
+    if first:
+        return range(int(first), min(int(last) + 1, size) if last else size)
+    return range(max(size - int(last), 0), size) if last else None

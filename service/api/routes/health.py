@@ -1,0 +1,35 @@
+"""Whether the process lives, whether it can work, and Prometheus's metrics."""
+
+from fastapi import APIRouter, Response
+from sqlalchemy import text
+
+from service import __version__
+from service.api.deps import AppTelemetry, ReadSession
+from service.schemas import Health
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez")
+def livez() -> Health:
+    """The process answers."""
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/readyz")
+def readyz(session: ReadSession) -> Health:
+    """The database answers, too."""
+    session.execute(text("SELECT 1"))
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(telemetry: AppTelemetry) -> Response:
+    """Prometheus's text format."""
+    return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/", include_in_schema=False)
+def index() -> dict[str, str]:
+    """Where to go from here."""
+    return {"name": "numeral", "version": __version__, "documentation": "/docs", "openapi": "/openapi.json"}

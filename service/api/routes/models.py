@@ -1,0 +1,21 @@
+"""Models that can be served, and the aliases that name them."""
+
+from fastapi import APIRouter
+
+from service import schemas
+from service.api.deps import ReadSession, WriteSession
+from service.store import registry
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.get("")
+def index(session: ReadSession) -> schemas.Models:
+    """Every succeeded experiment is a model."""
+    return schemas.Models(items=registry.models(session))
+
+
+@router.put("/aliases/{alias}")
+def set_alias(alias: str, target: schemas.AliasTarget, session: WriteSession) -> schemas.Alias:
+    """Let an alias mean a model from now on. `production` is what `POST /v1/predict` asks."""
+    return schemas.Alias.model_validate(registry.set_alias(session, alias, target.experiment_id))

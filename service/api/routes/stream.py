@@ -1,0 +1,56 @@
+"""An experiment's events as they happen: server-sent events."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from service import schemas
+from service.api.deps import AppSettings, Database, ExperimentId, ReadSession
+from service.states import TERMINAL
+from service.store import experiments
+from service.store.database import reading
+
+router = APIRouter(prefix="/experiments", tags=["experiments"])
+
+
+def _existing(experiment_id: ExperimentId, session: ReadSession) -> int:
+    """Refuse an unknown experiment while the answer can still be a 404."""
+    return experiments.get(session, experiment_id).id
+
+
+@router.get("/{experiment_id}/events", response_class=EventSourceResponse)
+async def events(
+    experiment_id: Annotated[int, Depends(_existing)],
+    database: Database,
+    settings: AppSettings,
+    last_event_id: Annotated[int, Header(ge=0, le=experiments.MAX_ID)] = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    """All events so far and then each as it happens, until the experiment has ended.
+
+    An event's `id` is its number: a client that reconnects with `Last-Event-ID` misses nothing. Between them come
+    `progress` events without an id, which are only worth something at the moment.
+    """
+
+    def look(after: int) -> tuple[list[schemas.Event], schemas.Progress, bool]:
+        with reading(database) as session:
+            # First the events, then the state: whatever ended the experiment was an event before.
+            new = [schemas.Event.model_validate(row) for row in experiments.events(session, experiment_id, after)]
+            experiment = experiments.get(session, experiment_id)
+            return new, schemas.Progress.model_validate(experiment.progress), experiment.state in TERMINAL
+
+    seen, shown = last_event_id, None
+    while True:
+        new, progress, ended = await anyio.to_thread.run_sync(look, seen)
+        for event in new:
+            yield ServerSentEvent(event=event.type, id=str(event.number), data=event)
+            seen = event.number
+        if ended:
+            return
+        if progress != shown:
+            yield ServerSentEvent(event="progress", data=progress)
+            shown = progress
+        await anyio.sleep(settings.poll_seconds)

@@ -1,0 +1,33 @@
+"""The `numeral` command. Heavy imports happen inside the commands, so that `numeral --help` stays quick."""
+
+import sys
+
+import typer
+
+from service.cli import demo, doctor, experiments, predict, serving
+from service.errors import NumeralError
+
+app = typer.Typer(
+    name="numeral",
+    help="Train handwritten-digit experiments over REST and serve what they learnt.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(serving.up)
+app.command()(serving.api)
+app.command()(serving.worker)
+app.command()(demo.demo)
+app.command()(doctor.doctor)
+app.command()(predict.predict)
+app.add_typer(serving.db, name="db")
+app.add_typer(experiments.app, name="experiment")
+
+
+def main() -> None:
+    """Run the command line; errors that are expected become one line and exit status 1."""
+    try:
+        app()
+    except NumeralError as error:
+        print(f"numeral: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,124 @@
+"""`numeral demo`: the whole way once, from a submitted experiment to a digit read over HTTP."""
+
+import io
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from service.cli.options import DataDir, Host, Port
+from service.client import Client
+from service.data.dataset import Dataset
+from service.errors import ConfigurationError, DatasetUnavailable, ServiceError
+from service.settings import Settings, load_settings
+from service.states import State
+
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+
+def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Start the service, train a model, look at it and classify an image over HTTP."""
+    from service.cli import render
+
+    settings = load_settings(host=host, data_dir=data_dir)
+    say = render.console.print
+    dataset = _dataset(settings)
+    with _service(settings, port or _free_port(settings.host)) as client:
+        experiment = client.submit(_spec(dataset))
+        say(f"Submitted experiment {experiment.id}: {experiment.spec.epochs} epoch(s) of `baseline` on {dataset.name}.")
+        experiment = render.watch(client, experiment.id)
+        say(render.summary(experiment))
+        if experiment.state != State.SUCCEEDED:
+            raise typer.Exit(1)
+        say(render.confusion_matrix(client.evaluation(experiment.id)))
+
+        image, label = dataset.test.images[0], int(dataset.test.labels[0])
+        answer = client.predict_files([("digit.png", _png(image))], model=str(experiment.id)).predictions[0]
+        say(f"\nThis test image was sent to the service as a PNG:\n{render.digit(image.tolist())}")
+        say(f"It answered [bold]{answer.digit}[/] with confidence {answer.confidence:.1%}; the label is {label}.")
+    say(
+        f"\nThe model and its record are kept in {settings.data_dir}. Go on with:\n"
+        "  numeral up                                      the service, at http://127.0.0.1:8000\n"
+        "  numeral experiment submit --preset baseline     train in earnest, six epochs\n"
+        "  numeral predict FILE.png                        classify a picture\n"
+        "(in a checkout: `uv run numeral …`)"
+    )
+
+
+def _dataset(settings: Settings) -> Dataset:
+    """MNIST if it can be had; otherwise, and only after saying so, scikit-learn's digits."""
+    from service.cli.render import console, plain
+    from service.data import catalogue
+
+    try:
+        return catalogue.load("mnist", settings.datasets_dir, settings.cache_dir)
+    except DatasetUnavailable as error:
+        console.print(
+            f"[yellow]{plain(str(error))}[/]\n"
+            "[yellow]The demo goes on with `optdigits`, 1,797 small digits that come with scikit-learn. "
+            "Its accuracy is not MNIST's.[/]"
+        )
+        return catalogue.load("optdigits", settings.datasets_dir, settings.cache_dir)
+
+
+def _spec(dataset: Dataset) -> dict[str, Any]:
+    # An epoch of optdigits is 12 steps: it takes some more of them to learn anything.
+    epochs = 1 if dataset.name == "mnist" else 15
+    return {"preset": "baseline", "name": "demo", "tags": ["demo"], "dataset": dataset.name, "epochs": epochs}
+
+
+@contextmanager
+def _service(settings: Settings, port: int) -> Iterator[Client]:
+    """`numeral up` as a process of its own, with its log in the data directory; ended at the end."""
+    from service.cli.render import console
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    log = settings.data_dir / "demo.log"
+    where = ["--host", settings.host, "--port", str(port), "--data-dir", str(settings.data_dir)]
+    with log.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "service", "up", *where], stdout=output, stderr=output)
+    url = f"http://{settings.host}:{port}"
+    try:
+        with Client(url) as client:
+            _wait(client, process, log)
+            console.print(f"The service is up at {url}, its log is {log}.")
+            yield client
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _wait(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(START_SECONDS):
+        try:
+            client.wait_until_ready(1)
+            return
+        except ServiceError:
+            if process.poll() is not None:
+                break
+    last = (log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
+    raise ConfigurationError(f"The service did not start: {last} (see {log})")
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _png(image: Any) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()

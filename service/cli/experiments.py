@@ -1,0 +1,147 @@
+"""`numeral experiment …`: submit experiments and follow them."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli.options import Json, Server, connect
+from service.errors import InvalidInput
+from service.states import State
+
+app = typer.Typer(help="Submit experiments and follow them.", no_args_is_help=True)
+
+Id = Annotated[int, typer.Argument(help="The experiment's id.", show_default=False)]
+
+
+@app.command()
+def submit(
+    file: Annotated[
+        Path | None, typer.Argument(help="A spec as JSON; `-` reads standard input.", show_default=False)
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Fill in what is not given from this preset.")] = None,
+    name: Annotated[str | None, typer.Option(help="The experiment's name.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be given several times.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=JSON", help="Set a field, for example optimizer.learning_rate=0.01."),
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
+    json_: Json = False,
+    server: Server = None,
+) -> None:
+    """Put an experiment into the queue."""
+    spec = _read(file)
+    spec |= {field: value for field, value in (("preset", preset), ("name", name), ("tags", tag)) if value}
+    for assignment in set_ or []:
+        _assign(spec, assignment)
+    with connect(server) as client:
+        experiment = client.submit(spec)
+    if watch:
+        _watch(experiment.id, json_, server)
+    elif json_:
+        typer.echo(experiment.model_dump_json(indent=2))
+    else:
+        typer.echo(f"Experiment {experiment.id} is queued. Follow it: numeral experiment watch {experiment.id}")
+
+
+@app.command("list")
+def list_(
+    state: Annotated[State | None, typer.Option(help="Only experiments in this state.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only experiments with this tag.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    json_: Json = False,
+    server: Server = None,
+) -> None:
+    """Experiments, newest first."""
+    from service.cli import render
+
+    with connect(server) as client:
+        items = list(client.experiments(state=state, tag=tag, limit=limit))
+    if json_:
+        typer.echo(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
+    elif items:
+        render.console.print(render.experiments(items))
+    else:
+        typer.echo("No experiments. Submit one: numeral experiment submit --preset baseline")
+
+
+@app.command()
+def show(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """One experiment: its result, its epochs, its confusion matrix."""
+    from service.cli import render
+
+    with connect(server) as client:
+        item = client.experiment(experiment_id)
+        if json_:
+            typer.echo(item.model_dump_json(indent=2))
+            return
+        render.console.print(render.summary(item))
+        if epochs := client.metrics(experiment_id):
+            render.console.print(render.metrics(epochs))
+        if item.state == State.SUCCEEDED:
+            render.console.print(render.confusion_matrix(client.evaluation(experiment_id)))
+
+
+@app.command()
+def watch(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """Follow an experiment until it has ended; exit status 0 only if it succeeded. --json prints an event a line."""
+    _watch(experiment_id, json_, server)
+
+
+@app.command()
+def cancel(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """Cancel an experiment: at once if it is queued, within seconds if it is running."""
+    with connect(server) as client:
+        item = client.cancel(experiment_id)
+    if json_:
+        typer.echo(item.model_dump_json(indent=2))
+    else:
+        done = "is cancelled" if item.state == State.CANCELLED else "will be stopped by its worker"
+        typer.echo(f"Experiment {item.id} {done}.")
+
+
+def _watch(experiment_id: int, json_: bool, server: str | None) -> None:
+    from service.cli import render
+
+    with connect(server) as client:
+        if json_:
+            for event in client.events(experiment_id):
+                typer.echo(json.dumps({"event": event.type, **event.data}))
+            item = client.experiment(experiment_id)
+        else:
+            item = render.watch(client, experiment_id)
+            render.console.print(render.summary(item))
+    if item.state != State.SUCCEEDED:
+        raise typer.Exit(1)
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        spec = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(spec, dict):
+        raise InvalidInput(f"{file} must hold a JSON object, an experiment's spec.")
+    return spec
+
+
+def _assign(spec: dict[str, Any], assignment: str) -> None:
+    path, equals, text = assignment.partition("=")
+    *parents, field = path.split(".")
+    if not equals or not field:
+        raise InvalidInput(f"--set {assignment}: write FIELD=VALUE, for example epochs=2")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text  # a bare word is a string
+    for parent in parents:
+        spec = spec.setdefault(parent, {})
+        if not isinstance(spec, dict):
+            raise InvalidInput(f"--set {assignment}: {parent} is not an object")
+    spec[field] = value

@@ -1,0 +1,23 @@
+"""Options that several commands share, and what they stand for."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.client import Client
+from service.settings import load_settings
+
+Server = Annotated[str | None, typer.Option(help="The service's address [env: NUMERAL_SERVER].", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [env: NUMERAL_HOST].", show_default=False)]
+Port = Annotated[int | None, typer.Option(help="Port to listen on [env: NUMERAL_PORT].", show_default=False)]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the database [env: NUMERAL_DATA_DIR].", show_default=False)
+]
+
+
+def connect(server: str | None) -> Client:
+    """A client of the service that the option or the settings name."""
+    settings = load_settings(server=server)
+    return Client(settings.server, settings.api_key)

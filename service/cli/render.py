@@ -1,0 +1,131 @@
+"""How the command line shows things."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from service import schemas
+from service.client import Client, StreamEvent
+from service.states import TERMINAL, State
+
+console = Console()
+
+SHADES = " ░▒▓█"
+
+
+def experiments(items: Iterable[schemas.Experiment]) -> Table:
+    table = Table("id", "name", "state", "epoch", "test accuracy", "tags", "created", box=None, pad_edge=False)
+    for item in items:
+        accuracy = f"{item.result.test_accuracy:.4f}" if item.result else item.error.code if item.error else ""
+        table.add_row(
+            str(item.id),
+            plain(item.name),
+            item.state,
+            f"{item.progress.epoch}/{item.progress.epochs}",
+            accuracy,
+            plain(", ".join(item.tags)),
+            f"{item.created_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def metrics(items: Iterable[schemas.EpochMetrics]) -> Table:
+    names = ("epoch", "train loss", "train accuracy", "val loss", "val accuracy", "seconds")
+    table = Table(*names, box=None, pad_edge=False)
+    for item in items:
+        figures = (item.train_loss, item.train_accuracy, item.val_loss, item.val_accuracy)
+        table.add_row(str(item.epoch), *(_figure(figure) for figure in figures), f"{item.seconds:.1f}")
+    return table
+
+
+def confusion_matrix(evaluation: schemas.Evaluation) -> Table:
+    labels = [str(label) for label in evaluation.labels]
+    table = Table("actual", *labels, title="Confusion matrix (columns: predicted)", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, row in zip(labels, evaluation.confusion_matrix, strict=True):
+        cells = [
+            f"[bold]{count}[/]" if predicted == label else str(count)
+            for predicted, count in zip(labels, row, strict=True)
+        ]
+        table.add_row(label, *cells)
+    return table
+
+
+def digit(pixels: Sequence[Sequence[int]]) -> str:
+    """A 28×28 image in characters, two columns a pixel; empty rows are left out."""
+    return "\n".join(
+        "".join(SHADES[min(value * len(SHADES) // 256, len(SHADES) - 1)] * 2 for value in row).rstrip()
+        for row in pixels
+        if any(row)
+    )
+
+
+def watch(client: Client, experiment_id: int) -> schemas.Experiment:
+    """Follow an experiment with a progress bar until it has ended."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(State.QUEUED, total=1.0, note="waiting for a worker")
+        for event in client.events(experiment_id):
+            if event.type == "progress":
+                bar.update(task, completed=event.data["fraction"])
+            elif event.type in TERMINAL:
+                bar.update(task, description=event.type, completed=1.0)
+            elif line := _line(event):
+                bar.console.print(line)
+                bar.update(task, description="training", note="")
+            else:
+                bar.update(task, description=event.type, note=_note(event))
+    return client.experiment(experiment_id)
+
+
+def summary(item: schemas.Experiment) -> str:
+    """One experiment's end in one line."""
+    head = f"Experiment {item.id} ({plain(item.name)}) {item.state}"
+    if item.result:
+        result = item.result
+        return (
+            f"{head}: test accuracy [bold]{result.test_accuracy:.4f}[/], test loss {result.test_loss:.4f}, "
+            f"{result.parameters:,} parameters, {result.train_seconds:.1f} s of training "
+            f"({result.images_per_second:,.0f} images/s)"
+        )
+    return f"{head}: {plain(item.error.message)} ({item.error.code})" if item.error else head
+
+
+def plain(text: str) -> str:
+    """User-given text, safe to print with markup on."""
+    return text.replace("[", r"\[")
+
+
+def _line(event: StreamEvent) -> str | None:
+    data: dict[str, Any] = event.data.get("data", {})
+    if event.type == "epoch":
+        validation = f"  val accuracy {data['val_accuracy']:.4f}" if data["val_accuracy"] is not None else ""
+        return (
+            f"epoch {data['epoch']:>3}  train loss {data['train_loss']:.4f}  "
+            f"train accuracy {data['train_accuracy']:.4f}{validation}  {data['seconds']:.1f} s"
+        )
+    if event.type == "started":
+        return f"training {data['parameters']:,} parameters on {data['device']}"
+    return None
+
+
+def _note(event: StreamEvent) -> str:
+    return {
+        State.QUEUED: "waiting for a worker",
+        State.RUNNING: "loading Keras and the dataset",
+        "cancel_requested": "its worker will stop it",
+    }.get(event.type, "")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

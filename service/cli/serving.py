@@ -1,0 +1,138 @@
+"""Commands that run the service, or parts of it."""
+
+import importlib.util
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from service.cli.options import DataDir, Host, Port
+from service.errors import ConfigurationError
+from service.settings import Settings, load_settings
+
+GRACEFUL_SECONDS = 3
+
+db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+
+
+def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run everything here: schema, API and a worker, on SQLite in the data directory by default."""
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    _need_training()
+    _log()
+    _upgrade(settings)
+    with _worker_beside(settings):
+        _serve(settings)
+
+
+def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run the API alone; workers are started elsewhere."""
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    _log()
+    _check_schema(settings)
+    _serve(settings)
+
+
+def worker(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Run a worker: it takes experiments from the database's queue and trains them."""
+    from service.store.database import open_engine
+    from service.worker.supervisor import Supervisor
+
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    _need_training()
+    _log()
+    _check_schema(settings)
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, frame: stop.set())
+    Supervisor(open_engine(settings.resolved_database_url), settings).run(stop)
+
+
+@db.command("upgrade")
+def db_upgrade(data_dir: DataDir = None) -> None:
+    """Bring the database's schema to this version."""
+    settings = load_settings(data_dir=data_dir)
+    typer.echo(f"The schema is at {_upgrade(settings)}.")
+
+
+def _serve(settings: Settings) -> None:
+    import uvicorn
+
+    from service.api.app import create_app
+
+    # After a graceful end uvicorn raises the signal that ended it once more; what is left to do here must still be done.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda number, frame: None)
+    config = uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        access_log=False,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _worker_beside(settings: Settings) -> Iterator[None]:
+    """A supervisor in a thread of this process; its trainings are processes of their own."""
+    from service.store.database import open_engine
+    from service.worker.supervisor import Supervisor
+
+    stop = threading.Event()
+    supervisor = Supervisor(open_engine(settings.resolved_database_url), settings)
+    thread = threading.Thread(target=supervisor.run, args=(stop,), name="supervisor")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _upgrade(settings: Settings) -> str:
+    from service.store.database import migrate, open_engine
+
+    with _database_errors(settings):
+        return migrate(open_engine(settings.resolved_database_url))
+
+
+def _check_schema(settings: Settings) -> None:
+    from service.store.database import check_schema, open_engine
+
+    with _database_errors(settings):
+        check_schema(open_engine(settings.resolved_database_url))
+
+
+@contextmanager
+def _database_errors(settings: Settings) -> Iterator[None]:
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        url = make_url(settings.resolved_database_url).render_as_string(hide_password=True)
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise ConfigurationError(f"The database {url} cannot be used: {reason}") from None
+
+
+def _need_training() -> None:
+    missing = [name for name in ("keras", "sklearn", "tf2onnx") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"Training needs {', '.join(missing)}: install `numeral[train]` (or `numeral[gpu]`), "
+            "or run `numeral api` to serve without training."
+        )
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -1,0 +1,181 @@
+"""A client of the service's HTTP API; returns `service.schemas`, raises `service.errors`."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import httpx
+import httpx_sse
+
+from service import schemas
+from service.errors import ServiceError, Unreachable
+from service.specs.experiment import ExperimentSpec
+from service.states import State
+
+RECONNECT_SECONDS = 1.0
+
+
+class StreamEvent(NamedTuple):
+    """One server-sent event: its type and its JSON."""
+
+    type: str
+    data: dict[str, Any]
+
+
+class Client:
+    """Talks to one service.
+
+    Every method raises `Unreachable` if no answer comes, and `ServiceError` with the problem document's text if the
+    service refuses.
+    """
+
+    def __init__(self, server: str, api_key: str | None = None, timeout: float = 60.0) -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def health(self) -> schemas.Health:
+        return schemas.Health.model_validate_json(self._get("/readyz").content)
+
+    def wait_until_ready(self, seconds: float) -> schemas.Health:
+        """Ask until the service is ready; raises the last error when `seconds` are over."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.health()
+            except ServiceError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    def submit(self, spec: ExperimentSpec | Mapping[str, Any]) -> schemas.Experiment:
+        body = spec.model_dump(mode="json") if isinstance(spec, ExperimentSpec) else dict(spec)
+        return self._experiment(self._send("POST", "/v1/experiments", json=body))
+
+    def experiment(self, experiment_id: int) -> schemas.Experiment:
+        return self._experiment(self._get(f"/v1/experiments/{experiment_id}"))
+
+    def experiments(
+        self, *, state: State | None = None, tag: str | None = None, limit: int = 50
+    ) -> Iterator[schemas.Experiment]:
+        """Newest first, at most `limit`; further pages are fetched as they are needed."""
+        cursor, left = None, limit
+        while left > 0:
+            asked = {"state": state, "tag": tag, "limit": min(left, 500), "cursor": cursor}
+            known = {name: value for name, value in asked.items() if value is not None}
+            page = schemas.Page.model_validate_json(self._get("/v1/experiments", params=known).content)
+            yield from page.items
+            cursor, left = page.next_cursor, left - len(page.items)
+            if cursor is None:
+                return
+
+    def cancel(self, experiment_id: int) -> schemas.Experiment:
+        return self._experiment(self._send("POST", f"/v1/experiments/{experiment_id}/cancel"))
+
+    def metrics(self, experiment_id: int) -> list[schemas.EpochMetrics]:
+        answer = self._get(f"/v1/experiments/{experiment_id}/metrics")
+        return schemas.Metrics.model_validate_json(answer.content).items
+
+    def evaluation(self, experiment_id: int) -> schemas.Evaluation:
+        answer = self._get(f"/v1/experiments/{experiment_id}/evaluation")
+        return schemas.Evaluation.model_validate_json(answer.content)
+
+    def artifacts(self, experiment_id: int) -> list[schemas.Artifact]:
+        answer = self._get(f"/v1/experiments/{experiment_id}/artifacts")
+        return schemas.Artifacts.model_validate_json(answer.content).items
+
+    def download(self, experiment_id: int, name: str) -> bytes:
+        return self._get(f"/v1/experiments/{experiment_id}/artifacts/{name}").content
+
+    def presets(self) -> list[schemas.Preset]:
+        return schemas.Presets.model_validate_json(self._get("/v1/presets").content).items
+
+    def datasets(self) -> list[schemas.Dataset]:
+        return schemas.Datasets.model_validate_json(self._get("/v1/datasets").content).items
+
+    def models(self) -> list[schemas.Model]:
+        return schemas.Models.model_validate_json(self._get("/v1/models").content).items
+
+    def set_alias(self, alias: str, experiment_id: int) -> schemas.Alias:
+        body = schemas.AliasTarget(experiment_id=experiment_id).model_dump()
+        return schemas.Alias.model_validate_json(self._send("PUT", f"/v1/models/aliases/{alias}", json=body).content)
+
+    def events(self, experiment_id: int, after: int = 0) -> Iterator[StreamEvent]:
+        """An experiment's events until it has ended. A connection that breaks is taken up again where it broke."""
+        seen, ended = after, False
+        while not ended:
+            try:
+                for event in self._stream(experiment_id, seen):
+                    seen = int(event.id or seen)
+                    yield StreamEvent(event.event, event.json())
+                ended = True
+            except httpx.TransportError:
+                time.sleep(RECONNECT_SECONDS)
+                self.wait_until_ready(30)
+
+    def predict_files(self, files: Sequence[tuple[str, bytes]], model: str | None = None) -> schemas.Predictions:
+        """Classify encoded pictures, given as (name, content)."""
+        return self._predict(model, files=[("file", file) for file in files])
+
+    def predict_numbers(self, images: Sequence[Any], model: str | None = None) -> schemas.Predictions:
+        """Classify images of 28×28 or 784 numbers in 0–255 each."""
+        return self._predict(model, json={"images": list(images)})
+
+    def predict_bytes(self, pixels: bytes, model: str | None = None) -> schemas.Predictions:
+        """Classify N × 784 unsigned bytes."""
+        return self._predict(model, content=pixels, headers={"Content-Type": "application/octet-stream"})
+
+    def _predict(self, model: str | None, **request: Any) -> schemas.Predictions:
+        path = f"/v1/models/{model}/predict" if model else "/v1/predict"
+        return schemas.Predictions.model_validate_json(self._send("POST", path, **request).content)
+
+    def _stream(self, experiment_id: int, after: int) -> Iterator[httpx_sse.ServerSentEvent]:
+        path = f"/v1/experiments/{experiment_id}/events"
+        # The service sends a comment at least every 15 s: a longer silence is a broken connection.
+        timeout = httpx.Timeout(30.0)
+        with httpx_sse.connect_sse(
+            self._http, "GET", path, headers={"Last-Event-ID": str(after)}, timeout=timeout
+        ) as source:
+            if source.response.is_error:
+                source.response.read()
+                raise _refused(source.response)
+            # Keep-alive comments come out as events without data.
+            yield from (event for event in source.iter_sse() if event.data)
+
+    def _experiment(self, answer: httpx.Response) -> schemas.Experiment:
+        return schemas.Experiment.model_validate_json(answer.content)
+
+    def _get(self, path: str, **request: Any) -> httpx.Response:
+        return self._send("GET", path, **request)
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **request)
+        except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"No answer from {self._http.base_url} ({reason}). Is the service running?") from None
+        except httpx.InvalidURL as error:
+            raise Unreachable(f"{self._http.base_url} is not a usable address: {error}.") from None
+        if answer.is_error:
+            raise _refused(answer)
+        return answer
+
+
+def _refused(answer: httpx.Response) -> ServiceError:
+    try:
+        problem = answer.json()
+        detail = str(problem["detail"])
+    except (ValueError, KeyError, TypeError):
+        problem, detail = {}, f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}."
+    return ServiceError(detail, answer.status_code, problem)

@@ -1,0 +1,1 @@
+"""From an image to a digit: decoding, preprocessing and onnxruntime. No Keras."""

@@ -1,0 +1,120 @@
+"""The local engine: every training is a child process of its own, so that all its memory comes back when it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing import Pipe
+
+from service.train.events import Event
+from service.worker.child import Job
+
+LOG_LIMIT = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Exited:
+    """A child is gone; negative statuses are signals, as `subprocess` has them."""
+
+    status: int
+
+
+Deliver = Callable[[Event | Exited], None]
+
+
+class Child:
+    """A process that waits for one job, does it and ends."""
+
+    def __init__(self, keras_backend: str) -> None:
+        self._connection, theirs = Pipe()
+        # Unnamed, so that it is gone with its last user, however that one ends.
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "service.worker.child", str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            # A session of its own: a Ctrl-C in the terminal reaches the supervisor, which decides about its children;
+            # and killing the group also ends what the child has started.
+            start_new_session=True,
+            env={
+                **os.environ,
+                "KERAS_BACKEND": keras_backend,
+                "PYTHONUNBUFFERED": "1",
+                "TF_CPP_MIN_LOG_LEVEL": "2",
+                # The same spec and seed give the same figures on a GPU, too.
+                "TF_DETERMINISTIC_OPS": "1",
+            },
+        )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def begin(self, job: Job, deliver: Deliver) -> None:
+        """Hand over the job. `deliver` is called, from a thread of the child's own, with each event and with `Exited`
+        at the end."""
+        try:
+            self._connection.send(job)
+        except OSError:
+            pass  # it has ended already; the reader finds out how
+        threading.Thread(target=self._read, args=(deliver,), name=f"child-{self.pid}", daemon=True).start()
+
+    def log(self) -> bytes:
+        """What the child has printed; only the end of it if that is more than a megabyte."""
+        size = os.fstat(self._log.fileno()).st_size
+        start = max(0, size - LOG_LIMIT)
+        # pread leaves the file position alone, which the child shares.
+        text = os.pread(self._log.fileno(), LOG_LIMIT, start)
+        return f"[the first {start} bytes are left out]\n".encode() + text if start else text
+
+    def kill(self) -> None:
+        """End the child and all that it has started, now."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+
+    def _read(self, deliver: Deliver) -> None:
+        try:
+            while True:
+                deliver(self._connection.recv())
+        except (EOFError, OSError):
+            deliver(Exited(self._process.wait()))
+
+
+class LocalEngine:
+    """Starts children, and keeps one in reserve that has imported Keras already."""
+
+    def __init__(self, keras_backend: str) -> None:
+        self._keras_backend = keras_backend
+        self._spare: Child | None = None
+
+    def prepare(self) -> None:
+        """Have a spare child, unless there is one."""
+        if self._spare is None:
+            self._spare = Child(self._keras_backend)
+
+    def start(self, job: Job, deliver: Deliver) -> Child:
+        """Train in the spare child, or in a fresh one if there is none."""
+        child, self._spare = self._spare, None
+        if child is None or not child.is_alive():
+            child = Child(self._keras_backend)
+        child.begin(job, deliver)
+        return child
+
+    def close(self) -> None:
+        """End the spare child."""
+        if self._spare is not None:
+            self._spare.kill()
+            self._spare = None

@@ -43,9 +43,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def health(self) -> schemas.Health:
+        """What `/readyz` answers."""
         return schemas.Health.model_validate_json(self._get("/readyz").content)
 
     def wait_until_ready(self, seconds: float) -> schemas.Health:
@@ -60,10 +62,12 @@ class Client:
                 time.sleep(0.1)
 
     def submit(self, spec: ExperimentSpec | Mapping[str, Any]) -> schemas.Experiment:
+        """Put an experiment into the queue."""
         body = spec.model_dump(mode="json") if isinstance(spec, ExperimentSpec) else dict(spec)
         return self._experiment(self._send("POST", "/v1/experiments", json=body))
 
     def experiment(self, experiment_id: int) -> schemas.Experiment:
+        """One experiment's record."""
         return self._experiment(self._get(f"/v1/experiments/{experiment_id}"))
 
     def experiments(
@@ -81,33 +85,42 @@ class Client:
                 return
 
     def cancel(self, experiment_id: int) -> schemas.Experiment:
+        """Cancel: a queued experiment at once, a running one as soon as its worker sees it."""
         return self._experiment(self._send("POST", f"/v1/experiments/{experiment_id}/cancel"))
 
     def metrics(self, experiment_id: int) -> list[schemas.EpochMetrics]:
+        """The epochs that are finished."""
         answer = self._get(f"/v1/experiments/{experiment_id}/metrics")
         return schemas.Metrics.model_validate_json(answer.content).items
 
     def evaluation(self, experiment_id: int) -> schemas.Evaluation:
+        """What the exported model does with the test set."""
         answer = self._get(f"/v1/experiments/{experiment_id}/evaluation")
         return schemas.Evaluation.model_validate_json(answer.content)
 
     def artifacts(self, experiment_id: int) -> list[schemas.Artifact]:
+        """An experiment's files, without their content."""
         answer = self._get(f"/v1/experiments/{experiment_id}/artifacts")
         return schemas.Artifacts.model_validate_json(answer.content).items
 
     def download(self, experiment_id: int, name: str) -> bytes:
+        """A file's content."""
         return self._get(f"/v1/experiments/{experiment_id}/artifacts/{name}").content
 
     def presets(self) -> list[schemas.Preset]:
+        """All presets."""
         return schemas.Presets.model_validate_json(self._get("/v1/presets").content).items
 
     def datasets(self) -> list[schemas.Dataset]:
+        """All datasets."""
         return schemas.Datasets.model_validate_json(self._get("/v1/datasets").content).items
 
     def models(self) -> list[schemas.Model]:
+        """All models, newest first."""
         return schemas.Models.model_validate_json(self._get("/v1/models").content).items
 
     def set_alias(self, alias: str, experiment_id: int) -> schemas.Alias:
+        """Let an alias mean an experiment's model."""
         body = schemas.AliasTarget(experiment_id=experiment_id).model_dump()
         return schemas.Alias.model_validate_json(self._send("PUT", f"/v1/models/aliases/{alias}", json=body).content)
 

@@ -50,7 +50,7 @@ class Experiment(Schema):
     spec: ExperimentSpec
     priority: int
     attempt: int
-    worker: str | None
+    worker: str | None = Field(description="who trains or has trained it")
     cancel_requested: bool
     progress: Progress
     result: Result | None

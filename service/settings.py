@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import ConfigurationError
@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default=Path("numeral-data"),
-        description="Where the SQLite database and the scratch files of running trainings are kept.",
+        description="Where the SQLite database and the demo's log are kept.",
     )
     datasets_dir: Path | None = Field(
         default=None,
@@ -73,6 +73,14 @@ class Settings(BaseSettings):
         default=None, description="Sent by the client as a bearer token, for servers behind an authenticating proxy."
     )
 
+    @field_validator("heartbeat_seconds")
+    @classmethod
+    def _beats_twice_a_lease(cls, value: float, info: ValidationInfo) -> float:
+        lease = info.data.get("lease_seconds")
+        if lease is not None and value > lease / 2:
+            raise ValueError(f"it must be at most half of the lease, which is {lease:g} s")
+        return value
+
     @property
     def resolved_database_url(self) -> str:
         """The database URL in force: the given one, or SQLite in the data directory."""
@@ -91,4 +99,6 @@ def load_settings(**overrides: object) -> Settings:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         variable = name if name.isupper() else f"NUMERAL_{name.upper()}"
-        raise ConfigurationError(f"{variable}={first['input']!r} is not usable: {first['msg']}") from None
+        raise ConfigurationError(
+            f"{variable}={first['input']!r} is not usable: {first['msg'].removeprefix('Value error, ')}"
+        ) from None

@@ -42,9 +42,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.telemetry = telemetry
     app.state.models = Models(database, settings.model_cache_size, settings.inference_threads)
-    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     problems.install(app)
-    for module in (experiments, stream, files, catalogue, models, predict):
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(health.router)
+    app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
+    for module in (experiments, stream, files, catalogue, models, predict, health):
+        app.include_router(module.router)
     return app

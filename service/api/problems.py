@@ -8,8 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.schemas import FieldError, Problem
@@ -28,13 +30,17 @@ STATUSES: tuple[tuple[type[errors.NumeralError], HTTPStatus], ...] = (
 )
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "What was wrong with the request", "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    "4XX": {
+        "description": "What was wrong with the request",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
 }
 """For the OpenAPI document of every route."""
 
 
 def install(app: FastAPI) -> None:
     """Let every error of the app be answered with a problem document."""
+    app.add_middleware(BodyLimitProblems)
     app.add_exception_handler(errors.NumeralError, _numeral_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
@@ -49,11 +55,34 @@ def problem(
     fields: list[FieldError] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """An answer that is a problem document; `code` also makes its type, a URN."""
     document = Problem(
         type=f"urn:numeral:problem:{code}", title=status.phrase, status=status, detail=detail, code=code, errors=fields
     )
     content = document.model_dump(mode="json", exclude_none=True)
     return JSONResponse(content, status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+class BodyLimitProblems:
+    """Gives the answer of FastAPI's `max_body_size`, which is plain text, the shape of a problem document."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        replaced = False
+
+        async def replace(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] == 413:
+                replaced = MEDIA_TYPE not in Headers(raw=message["headers"]).get("Content-Type", "")
+            if not replaced:
+                await send(message)
+
+        await self.app(scope, receive, replace)
+        if replaced:
+            await _body_too_large()(scope, receive, send)
 
 
 async def _numeral_error(request: Request, error: Exception) -> Response:
@@ -66,8 +95,16 @@ async def _numeral_error(request: Request, error: Exception) -> Response:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    kind = request.headers.get("Content-Type", "")
+    if error.body is not None and "json" not in kind:
+        detail = f"Send the body as JSON, with Content-Type: application/json (it is {kind or 'missing'})."
+        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, errors.UnsupportedMedia.code, detail)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        detail = f"The body is not JSON: {first['ctx']['error']} (at character {first['loc'][-1]})."
+        return problem(HTTPStatus(422), "invalid_json", detail)
     fields = [FieldError(field=_path(item["loc"], error.body), message=item["msg"]) for item in error.errors()]
-    detail = "; ".join(f"{field.field}: {field.message}" if field.field else field.message for field in fields[:3])
+    detail = "; ".join(f"{field.field}: {field.message}" for field in fields[:3])
     if len(fields) > 3:
         detail += f"; and {len(fields) - 3} more"
     return problem(HTTPStatus(422), "invalid_request", detail, fields)
@@ -76,12 +113,20 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
-    detail = {
-        HTTPStatus.NOT_FOUND: f"There is nothing at {request.url.path}.",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not possible at {request.url.path}.",
-        HTTPStatus(413): "The body is larger than the service accepts.",
-    }.get(status, str(error.detail))
-    return problem(status, status.name.lower(), detail, headers=error.headers)
+    match error.status_code:
+        case 404:
+            code, detail = "no_such_route", f"There is nothing at {request.url.path}."
+        case 405:
+            code, detail = "method_not_allowed", f"{request.method} is not possible at {request.url.path}."
+        case 413:
+            return _body_too_large()
+        case other:
+            code, detail = f"http_{other}", str(error.detail)
+    return problem(status, code, detail, headers=error.headers)
+
+
+def _body_too_large() -> Response:
+    return problem(HTTPStatus(413), "body_too_large", "The body is larger than the service accepts.")
 
 
 async def _database_away(request: Request, error: Exception) -> Response:
@@ -112,4 +157,4 @@ def _path(location: Sequence[str | int], body: Any) -> str:
         else:
             text += f".{part}" if text else part
             body = body.get(part) if isinstance(body, dict) else None
-    return text
+    return text or "body"

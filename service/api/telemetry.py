@@ -22,7 +22,10 @@ class Telemetry:
         labels = ("method", "route", "status")
         self.requests = Counter("numeral_http_requests", "Requests answered", labels, registry=self._registry)
         self.seconds = Histogram(
-            "numeral_http_request_seconds", "Time to an answer's last byte", ("method", "route"), registry=self._registry
+            "numeral_http_request_seconds",
+            "Time to an answer's last byte",
+            ("method", "route"),
+            registry=self._registry,
         )
         self.images = Counter("numeral_predicted_images", "Images classified", ("model",), registry=self._registry)
         self._registry.register(self)
@@ -53,6 +56,7 @@ class TelemetryMiddleware:
         self.telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     from service.cli import render
 
     settings = load_settings(host=host, data_dir=data_dir)
-    say = render.console.print
+    say = partial(render.console.print, soft_wrap=True)
     dataset = _dataset(settings)
     with _service(settings, port or _free_port(settings.host)) as client:
         experiment = client.submit(_spec(dataset))

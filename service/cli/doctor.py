@@ -112,7 +112,9 @@ def _mnist(settings: Settings) -> Finding:
 
     path = mnist.find(settings.datasets_dir, settings.cache_dir)
     if path is None:
-        detail = f"not on this machine; it is downloaded when it is needed, or put {mnist.FILE} into NUMERAL_DATASETS_DIR"
+        detail = (
+            f"not on this machine; it is downloaded when it is needed, or put {mnist.FILE} into NUMERAL_DATASETS_DIR"
+        )
         return Finding("mnist", "warning", detail)
     try:
         mnist.read(path)

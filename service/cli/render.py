@@ -17,6 +17,7 @@ SHADES = " ░▒▓█"
 
 
 def experiments(items: Iterable[schemas.Experiment]) -> Table:
+    """A row per experiment."""
     table = Table("id", "name", "state", "epoch", "test accuracy", "tags", "created", box=None, pad_edge=False)
     for item in items:
         accuracy = f"{item.result.test_accuracy:.4f}" if item.result else item.error.code if item.error else ""
@@ -33,6 +34,7 @@ def experiments(items: Iterable[schemas.Experiment]) -> Table:
 
 
 def metrics(items: Iterable[schemas.EpochMetrics]) -> Table:
+    """A row per epoch."""
     names = ("epoch", "train loss", "train accuracy", "val loss", "val accuracy", "seconds")
     table = Table(*names, box=None, pad_edge=False)
     for item in items:
@@ -42,6 +44,7 @@ def metrics(items: Iterable[schemas.EpochMetrics]) -> Table:
 
 
 def confusion_matrix(evaluation: schemas.Evaluation) -> Table:
+    """Actual digits down, predicted ones across."""
     labels = [str(label) for label in evaluation.labels]
     table = Table("actual", *labels, title="Confusion matrix (columns: predicted)", box=None, pad_edge=False)
     for column in table.columns[1:]:

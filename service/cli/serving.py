@@ -2,7 +2,9 @@
 
 import importlib.util
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,10 @@ from service.cli.options import DataDir, Host, Port
 from service.errors import ConfigurationError
 from service.settings import Settings, load_settings
 
+logger = logging.getLogger(__name__)
+
 GRACEFUL_SECONDS = 3
+BACKLOG = 2048
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
@@ -24,8 +29,8 @@ def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     _need_training()
     _log()
     _upgrade(settings)
-    with _worker_beside(settings):
-        _serve(settings)
+    with _listen(settings) as listener, _worker_beside(settings):
+        _serve(settings, listener)
 
 
 def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -33,7 +38,8 @@ def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     _log()
     _check_schema(settings)
-    _serve(settings)
+    with _listen(settings) as listener:
+        _serve(settings, listener)
 
 
 def worker(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -58,26 +64,32 @@ def db_upgrade(data_dir: DataDir = None) -> None:
     typer.echo(f"The schema is at {_upgrade(settings)}.")
 
 
-def _serve(settings: Settings) -> None:
+def _listen(settings: Settings) -> socket.socket:
+    """A socket that listens already, so that a taken port is found out before anything else is started."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"Port {settings.port} on {settings.host} cannot be listened on ({error.strerror}): "
+            "choose another with --port or NUMERAL_PORT."
+        ) from None
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from service.api.app import create_app
 
-    # After a graceful end uvicorn raises the signal that ended it once more; what is left to do here must still be done.
+    # After a graceful end uvicorn raises the signal that ended it once more; what is left to do here must still be
+    # done.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, frame: None)
     config = uvicorn.Config(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        access_log=False,
+        create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS
     )
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        raise typer.Exit(1)
+    typer.echo(f"Numeral is at http://{settings.host}:{listener.getsockname()[1]} (API: /docs). Ctrl-C ends it.")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 @contextmanager
@@ -86,15 +98,27 @@ def _worker_beside(settings: Settings) -> Iterator[None]:
     from service.store.database import open_engine
     from service.worker.supervisor import Supervisor
 
-    stop = threading.Event()
+    stop, failed = threading.Event(), threading.Event()
     supervisor = Supervisor(open_engine(settings.resolved_database_url), settings)
-    thread = threading.Thread(target=supervisor.run, args=(stop,), name="supervisor")
+
+    def work() -> None:
+        try:
+            supervisor.run(stop)
+        except Exception:
+            # A service that answers but never trains would be worse than one that ends.
+            logger.exception("the worker failed; the service ends")
+            failed.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=work, name="supervisor")
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join()
+    if failed.is_set():
+        raise typer.Exit(1)
 
 
 def _upgrade(settings: Settings) -> str:

@@ -24,6 +24,7 @@ class Split:
         return len(self.labels)
 
     def take(self, chosen: NDArray[np.int64]) -> "Split":
+        """The images at these indices, in this order."""
         return Split(self.images[chosen], self.labels[chosen])
 
 

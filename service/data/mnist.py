@@ -43,7 +43,9 @@ def read(path: Path) -> Dataset:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: np.ascontiguousarray(archive[name]) for name in ARRAY_SHA256}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetUnavailable(f"{path} cannot be read as MNIST ({error}): remove it, or replace it by {URL}") from None
+        raise DatasetUnavailable(
+            f"{path} cannot be read as MNIST ({error}): remove it, or replace it by {URL}"
+        ) from None
     for name, expected in ARRAY_SHA256.items():
         if arrays[name].dtype != np.uint8 or hashlib.sha256(arrays[name].tobytes()).hexdigest() != expected:
             raise DatasetUnavailable(f"{path} is not MNIST: its array {name} differs. Replace it by {URL}")

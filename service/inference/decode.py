@@ -94,7 +94,8 @@ def _base64_picture(text: str, max_pixels: int) -> Pixels:
         data = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImage("a text must be the base64 of an encoded picture.") from None
-    return picture(data, max_pixels)[0]
+    pixels: Pixels = picture(data, max_pixels)[0]
+    return pixels
 
 
 def _numbers(image: Any) -> Pixels:

@@ -32,7 +32,8 @@ def _grey(picture: Image.Image) -> NDArray[np.float32]:
     if picture.mode.startswith(("I", "F")):
         # 16 bits (or more) a pixel: scaled by what they hold, as modes of this kind name no white.
         deep = np.asarray(picture, np.float32)
-        return (deep - deep.min()) * (255 / max(float(np.ptp(deep)), 1.0))
+        scaled: NDArray[np.float32] = (deep - deep.min()) * np.float32(255 / max(float(np.ptp(deep)), 1.0))
+        return scaled
     if picture.has_transparency_data:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
@@ -44,8 +45,9 @@ def _ink(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ground = float(np.median(border))
     darker, lighter = ground - grey.min(), grey.max() - ground
-    ink = np.clip(ground - grey if darker >= lighter else grey - ground, 0, None)
-    return ink * (255 / ink.max()) if ink.max() > 0 else ink
+    ink: NDArray[np.float32] = np.clip(ground - grey if darker >= lighter else grey - ground, 0, None)
+    strongest = ink.max()
+    return np.multiply(ink, 255 / strongest, dtype=np.float32) if strongest > 0 else ink
 
 
 def _cropped(ink: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from service.specs.base import Spec
 from service.specs.layers import Layer
 from service.specs.optimizers import Adadelta, Optimizer
 from service.specs.presets import PRESETS, fill
-from service.specs.shapes import INPUT_SHAPE, ImpossibleLayer, after, classifier, sizes
+from service.specs.shapes import INPUT_SHAPE, ImpossibleLayer, Shape, after, classifier, sizes
 
 MAX_PARAMETERS = 100_000_000
 """Most parameters of a model: 400 MB of weights, and three times that while Adam trains them."""
@@ -39,7 +39,8 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        shape, parameters, activations = INPUT_SHAPE, 0, 0
+        shape: Shape = INPUT_SHAPE
+        parameters = activations = 0
         for index, layer in enumerate(self.layers):
             try:
                 shape, added = after(layer, shape)
@@ -150,7 +151,10 @@ class ExperimentSpec(Spec):
         preset = PRESETS.get(given["preset"])
         if preset is None:
             raise _refusal(
-                "unknown_preset", f"there is no such preset; there are: {', '.join(PRESETS)}", ("preset",), given["preset"]
+                "unknown_preset",
+                f"there is no such preset; there are: {', '.join(PRESETS)}",
+                ("preset",),
+                given["preset"],
             )
         return fill(given, preset)
 

@@ -1,7 +1,8 @@
 """The optimizers, with every parameter that decides a result spelt out.
 
-The notebook ran on Keras 2.3, whose defaults differ from Keras 3 and decide what is learnt: Adadelta had a learning rate
-of 1.0 (now 0.001, which barely learns), Adagrad's accumulators began at 0 (now 0.1). The defaults here are Keras 2.3's.
+The notebook ran on Keras 2.3, whose defaults differ from Keras 3 and decide what is learnt: Adadelta had a learning
+rate of 1.0 (now 0.001, which barely learns), Adagrad's accumulators began at 0 (now 0.1). The defaults here are
+Keras 2.3's.
 """
 
 from typing import Annotated, Literal

@@ -99,9 +99,7 @@ def _map(name: str, shape: Shape) -> tuple[int, int, int]:
     return shape[0], shape[1], shape[2]
 
 
-def _windows(
-    field: str, extent: tuple[int, int], window: Pair, strides: Pair, padding: Padding
-) -> tuple[int, int]:
+def _windows(field: str, extent: tuple[int, int], window: Pair, strides: Pair, padding: Padding) -> tuple[int, int]:
     if padding == "same":
         return -(-extent[0] // strides[0]), -(-extent[1] // strides[1])
     if window[0] > extent[0] or window[1] > extent[1]:

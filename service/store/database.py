@@ -19,6 +19,8 @@ from service.errors import ConfigurationError
 
 SQLITE_BUSY_MILLISECONDS = 60_000
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
+# As many connections as the API has threads that may want one.
+POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 35}
 _READ_ONLY = "numeral_read_only"
 
 
@@ -37,7 +39,7 @@ def open_engine(url: str) -> Engine:
         case "sqlite":
             return _open_sqlite(url, parsed.database)
         case "postgresql":
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **POOL)
         case other:
             raise ConfigurationError(f"{other!r} is not supported: use sqlite:///… or postgresql://…")
 
@@ -49,7 +51,7 @@ def _open_sqlite(url: str, database: str | None) -> Engine:
     if (kind := filesystem(path)) in NETWORK_FILESYSTEMS:
         raise ConfigurationError(f"{path} is on a network filesystem ({kind}), which SQLite cannot lock: use Postgres")
     # isolation_level=None: the driver must not begin transactions by itself; `_begin` says which kind to begin.
-    engine = create_engine(url, connect_args={"isolation_level": None})
+    engine = create_engine(url, connect_args={"isolation_level": None}, **POOL)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin)
     return engine
@@ -146,5 +148,6 @@ def check_schema(engine: Engine) -> None:
         present = MigrationContext.configure(connection).get_current_revision()
     if present != (newest := _newest()):
         raise ConfigurationError(
-            f"The database's schema is at {present or 'nothing'}, this version needs {newest}: run `numeral db upgrade`."
+            f"The database's schema is at {present or 'nothing'}, this version needs {newest}: "
+            "run `numeral db upgrade`."
         )

@@ -73,5 +73,5 @@ def events(session: Session, experiment_id: int, after: int = 0) -> Sequence[Eve
 
 def count_by_state(session: Session) -> dict[State, int]:
     """How many experiments are in each state."""
-    counted = session.execute(select(Experiment.state, func.count()).group_by(Experiment.state)).tuples()
+    counted = session.execute(select(Experiment.state, func.count()).group_by(Experiment.state))
     return dict.fromkeys(State, 0) | {State(state): count for state, count in counted}

@@ -130,7 +130,7 @@ def give_back(session: Session, lease: Lease) -> None:
     Raises:
         LeaseLost: the experiment is somebody else's by now.
     """
-    values = RELEASED | {"state": State.QUEUED, "attempt": Experiment.attempt - 1}
+    values = RELEASED | {"state": State.QUEUED, "attempt": Experiment.attempt - 1, "worker": None}
     fenced(session, lease, event=State.QUEUED, data={"reason": "worker_shutdown"}, **values)
 
 
@@ -151,6 +151,7 @@ def reclaim_expired(session: Session) -> int:
             experiment.error_code, experiment.error_message = "worker_lost", reason
             _end(session, experiment, State.FAILED, {"code": "worker_lost", "message": reason})
         else:
+            experiment.worker = None
             _move(session, experiment, State.QUEUED, {"reason": "worker_lost"})
     return len(expired)
 
@@ -174,7 +175,7 @@ def cancel(session: Session, experiment_id: int) -> Experiment:
     return experiment
 
 
-RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None, "worker": None}
+RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
 """The columns of an experiment that nobody holds."""
 
 
@@ -196,7 +197,7 @@ def _of(lease: Lease) -> Update:
 
 def _end(session: Session, experiment: Experiment, state: State, data: dict[str, Any]) -> None:
     assert state in TERMINAL
-    experiment.finished_at = now()  # type: ignore[assignment]
+    experiment.finished_at = now()
     _move(session, experiment, state, data)
 
 

@@ -1,7 +1,7 @@
 """The tables. CHECK constraints say the same as `service.states`, so that no code can store a state that is none."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -25,7 +25,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JsonValue, list[Any]: JsonValue}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JsonValue,
+        list[Any]: JsonValue,
+    }
 
 
 class Experiment(Base):
@@ -88,10 +92,12 @@ class Experiment(Base):
 
     @property
     def tags(self) -> list[str]:
+        """In the order that they were given."""
         return [row.tag for row in self.tag_rows]
 
     @property
     def progress(self) -> dict[str, Any]:
+        """How far the training is."""
         return {"epoch": self.epoch, "epochs": self.epochs, "fraction": self.fraction}
 
     @property
@@ -104,6 +110,7 @@ class Experiment(Base):
 
     @property
     def error(self) -> dict[str, Any] | None:
+        """Why the experiment failed, or None."""
         return None if self.error_code is None else {"code": self.error_code, "message": self.error_message}
 
 

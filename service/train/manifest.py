@@ -42,8 +42,8 @@ def manifest(spec: ExperimentSpec, dataset: Dataset, dataset_sha256: str, export
 
 def device() -> str:
     """The device that Keras trains on: `gpu:0`, `cpu:0` and so on."""
-    accelerators = keras.distribution.list_devices()
-    return next((name for name in accelerators if not name.startswith("cpu")), accelerators[0])
+    devices: list[str] = keras.distribution.list_devices()
+    return next((name for name in devices if not name.startswith("cpu")), devices[0])
 
 
 def _versions() -> dict[str, str]:

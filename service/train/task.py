@@ -1,12 +1,13 @@
 """One experiment from its spec to its files, as a stream of events."""
 
+import math
 import traceback
 from collections.abc import Iterator
 
 import keras
 
 from service.data.dataset import Dataset, Split, hold_out
-from service.errors import TrainingFailed
+from service.errors import Diverged, TrainingFailed
 from service.schemas import Result
 from service.specs.experiment import ExperimentSpec
 from service.train import models
@@ -54,6 +55,8 @@ def _run(spec: ExperimentSpec, dataset: Dataset, report: ReportFraction) -> Iter
     # The report is about the exported model, the one that will be served.
     exported = export(model, spec, as_input(dataset.test))
     evaluation = evaluate(exported.probabilities, dataset.test.labels, spec.loss)
+    if not math.isfinite(evaluation.loss):
+        raise Diverged("The training diverged: the model's loss on the test set is not a number.")
     yield Evaluated(evaluation)
 
     seconds = sum(metrics.seconds for metrics in epochs)

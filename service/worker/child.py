@@ -27,6 +27,7 @@ class Job:
 
 
 def main(descriptor: int) -> None:
+    """Wait for a `Job` on the connection, do it, send its events back."""
     from service.train import task  # the slow import that makes a waiting child a warm one
 
     connection = Connection(descriptor)

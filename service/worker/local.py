@@ -1,5 +1,6 @@
 """The local engine: every training is a child process of its own, so that all its memory comes back when it ends."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -32,7 +33,7 @@ class Child:
     def __init__(self, keras_backend: str) -> None:
         self._connection, theirs = Pipe()
         # Unnamed, so that it is gone with its last user, however that one ends.
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the child)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "service.worker.child", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
@@ -52,22 +53,25 @@ class Child:
             },
         )
         theirs.close()
+        self._reader: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
+        """Also the id of its process group and session."""
         return self._process.pid
 
     def is_alive(self) -> bool:
+        """Whether the process has not ended yet."""
         return self._process.poll() is None
 
     def begin(self, job: Job, deliver: Deliver) -> None:
         """Hand over the job. `deliver` is called, from a thread of the child's own, with each event and with `Exited`
         at the end."""
-        try:
+        # A child that has ended already cannot take it; the reader finds out how it ended.
+        with contextlib.suppress(OSError):
             self._connection.send(job)
-        except OSError:
-            pass  # it has ended already; the reader finds out how
-        threading.Thread(target=self._read, args=(deliver,), name=f"child-{self.pid}", daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(deliver,), name=f"child-{self.pid}", daemon=True)
+        self._reader.start()
 
     def log(self) -> bytes:
         """What the child has printed; only the end of it if that is more than a megabyte."""
@@ -79,18 +83,26 @@ class Child:
 
     def kill(self) -> None:
         """End the child and all that it has started, now."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait()
 
+    def close(self) -> None:
+        """Kill it and let go of its log."""
+        self.kill()
+        self._log.close()
+        if self._reader is None:
+            self._connection.close()
+        else:
+            self._reader.join()
+
     def _read(self, deliver: Deliver) -> None:
-        try:
-            while True:
-                deliver(self._connection.recv())
-        except (EOFError, OSError):
-            deliver(Exited(self._process.wait()))
+        with self._connection:
+            try:
+                while True:
+                    deliver(self._connection.recv())
+            except (EOFError, OSError):
+                deliver(Exited(self._process.wait()))
 
 
 class LocalEngine:
@@ -107,14 +119,14 @@ class LocalEngine:
 
     def start(self, job: Job, deliver: Deliver) -> Child:
         """Train in the spare child, or in a fresh one if there is none."""
-        child, self._spare = self._spare, None
-        if child is None or not child.is_alive():
-            child = Child(self._keras_backend)
+        if self._spare is not None and not self._spare.is_alive():
+            self.close()
+        child, self._spare = self._spare or Child(self._keras_backend), None
         child.begin(job, deliver)
         return child
 
     def close(self) -> None:
         """End the spare child."""
         if self._spare is not None:
-            self._spare.kill()
+            self._spare.close()
             self._spare = None

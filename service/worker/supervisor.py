@@ -177,13 +177,13 @@ class Supervisor:
             self._write_pending(run)
 
     def _drop(self, run: Run) -> None:
-        run.child.kill()
+        run.child.close()
         del self._runs[run.lease.token]
         self._engine.prepare()
 
     def _shut_down(self) -> None:
         for run in list(self._runs.values()):
-            run.child.kill()
+            run.child.close()
             try:
                 with writing(self._database) as session:
                     queue.give_back(session, run.lease)

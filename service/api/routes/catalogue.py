@@ -7,7 +7,7 @@ from service.data.catalogue import CATALOGUE
 from service.specs.experiment import ExperimentSpec
 from service.specs.presets import PRESETS
 
-router = APIRouter(tags=["catalogue"])
+router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 
 @router.get("/presets")

@@ -13,7 +13,7 @@ from service.specs.experiment import ExperimentSpec, Tag
 from service.states import State
 from service.store import experiments, queue
 
-router = APIRouter(prefix="/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)

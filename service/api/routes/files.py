@@ -1,15 +1,17 @@
 """Artifacts: the list, and each file with ETag and Range."""
 
 import re
+from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
 from starlette.datastructures import Headers
 
 from service import schemas
 from service.api.deps import ExperimentId, ReadSession
+from service.api.problems import problem
 from service.store import artifacts
 
-router = APIRouter(prefix="/experiments", tags=["artifacts"])
+router = APIRouter(prefix="/v1/experiments", tags=["artifacts"])
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
@@ -37,7 +39,10 @@ def download(experiment_id: ExperimentId, name: str, session: ReadSession, reque
     if part is None:
         return Response(content, headers=headers, media_type=media_type)
     if len(part) == 0:
-        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{len(content)}"})
+        detail = f"{name} has {len(content)} bytes; none of them are in the range that was asked for."
+        return problem(
+            HTTPStatus(416), "range_not_satisfiable", detail, headers={"Content-Range": f"bytes */{len(content)}"}
+        )
     headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(content)}"
     return Response(content[part.start : part.stop], status_code=206, headers=headers, media_type=media_type)
 

@@ -6,7 +6,7 @@ from service import schemas
 from service.api.deps import ReadSession, WriteSession
 from service.store import registry
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @router.get("")

@@ -14,7 +14,7 @@ from service.inference import decode
 from service.inference.decode import Pixels
 from service.store.registry import DEFAULT_ALIAS
 
-router = APIRouter(tags=["predictions"])
+router = APIRouter(prefix="/v1", tags=["predictions"])
 
 MAX_PARTS = 1000
 

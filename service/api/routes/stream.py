@@ -14,7 +14,7 @@ from service.states import TERMINAL
 from service.store import experiments
 from service.store.database import reading
 
-router = APIRouter(prefix="/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
 
 def _existing(experiment_id: ExperimentId, session: ReadSession) -> int:

@@ -1,0 +1,127 @@
+"""A real server over a migrated database, and models made without training."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+import uvicorn
+from onnx import TensorProto, helper, numpy_helper
+from sqlalchemy import Engine
+
+from service import schemas
+from service.api.app import create_app
+from service.settings import Settings
+from service.specs.experiment import ExperimentSpec
+from service.store import queue, results
+from service.store.database import writing
+
+
+@pytest.fixture
+def settings(database: Engine, tmp_path: Path) -> Settings:
+    url = database.url.render_as_string(hide_password=False)
+    return Settings(database_url=url, data_dir=tmp_path, cache_dir=tmp_path, poll_seconds=0.02)
+
+
+@pytest.fixture
+def api(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of the API, served by uvicorn on a free port."""
+    config = uvicorn.Config(create_app(settings), log_config=None, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def brightest_band_onnx() -> bytes:
+    """A model that sees digit `d` in an image whose brightest band of rows is the `d`-th of ten."""
+    weights = np.zeros((784, 10), np.float32)
+    for pixel in range(784):
+        weights[pixel, min(pixel // 78, 9)] = 0.001
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["pixels"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "weights"], ["sums"]),
+            helper.make_node("Softmax", ["sums"], ["probabilities"]),
+        ],
+        "bands",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [None, 28, 28, 1])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 10])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def band(digit: int) -> np.ndarray:
+    """An image that the model above takes for `digit`."""
+    image = np.zeros(784, np.uint8)
+    image[digit * 78 : (digit + 1) * 78] = 255
+    return image.reshape(28, 28)
+
+
+def succeed(database: Engine, name: str = "bands") -> int:
+    """An experiment that a worker has taken through all of its states."""
+    spec = ExperimentSpec.model_validate({"preset": "baseline", "name": name, "epochs": 2})
+    with writing(database) as session:
+        queue.enqueue(session, spec)
+    with writing(database) as session:
+        lease = queue.claim(session, "worker-1", 60)
+        assert lease is not None
+        results.start(session, lease, "cpu:0", 7850)
+        for epoch in (1, 2):
+            metrics = schemas.EpochMetrics(
+                epoch=epoch,
+                train_loss=1 / epoch,
+                train_accuracy=0.5,
+                val_loss=None,
+                val_accuracy=None,
+                seconds=1.0,
+                learning_rate=1.0,
+            )
+            results.epoch(session, lease, metrics)
+        result = schemas.Result(
+            test_loss=0.1, test_accuracy=1.0, parameters=7850, train_seconds=2.0, images_per_second=100.0
+        )
+        report = schemas.Evaluation(
+            loss=0.1,
+            accuracy=1.0,
+            labels=list(range(10)),
+            confusion_matrix=np.eye(10, dtype=int).tolist(),
+            per_class=[
+                schemas.ClassReport(label=label, precision=1.0, recall=1.0, f1=1.0, support=1) for label in range(10)
+            ],
+        )
+        files = {"model.onnx": brightest_band_onnx(), "model.keras": b"keras", "manifest.json": b"{}"}
+        results.succeed(session, lease, result, report, files, b"all went well\n")
+    return lease.experiment_id
+
+
+@pytest.fixture
+def trained(database: Engine) -> int:
+    """The id of a succeeded experiment, whose model `production` means."""
+    return succeed(database)
+
+
+@pytest.fixture
+def make_model(database: Engine) -> Callable[[str], int]:
+    """Makes further succeeded experiments."""
+    return lambda name: succeed(database, name)
+
+
+@pytest.fixture
+def bands() -> list[np.ndarray]:
+    """One image for each digit, as the made model sees them."""
+    return [band(digit) for digit in range(10)]

@@ -1,0 +1,152 @@
+"""The `numeral` command against a running service, and what it says when something is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from service import __version__
+from service.data import catalogue
+
+
+def numeral(*arguments: object, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "service", *(str(argument) for argument in arguments)]
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, env={**os.environ, "COLUMNS": "140", **environment}
+    )
+
+
+@pytest.fixture
+def ask(service):
+    """Runs a command against the running service; it must succeed."""
+
+    def run(*arguments: object, stdin: str | None = None) -> str:
+        done = numeral(*arguments, stdin=stdin, NUMERAL_SERVER=service.url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_submit_and_watch_show_the_whole_way(ask, quick: dict[str, object], tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(quick))
+    shown = ask("experiment", "submit", file, "--name", "from a file", "--set", "epochs=2", "--watch")
+    assert "epoch   1" in shown
+    assert "epoch   2" in shown
+    assert "(from a file) succeeded: test accuracy 0." in shown
+
+
+def test_a_spec_can_come_through_a_pipe(ask, quick: dict[str, object]) -> None:
+    shown = json.loads(
+        ask("experiment", "submit", "-", "--set", "optimizer.learning_rate=0.5", "--json", stdin=json.dumps(quick))
+    )
+    assert shown["spec"]["optimizer"]["learning_rate"] == 0.5
+    assert "is cancelled" in ask("experiment", "cancel", shown["id"]) or "will be stopped" in ask(
+        "experiment", "show", shown["id"]
+    )
+
+
+def test_list_and_show(ask, trained: int) -> None:
+    assert "quick" in ask("experiment", "list")
+    assert trained in [item["id"] for item in json.loads(ask("experiment", "list", "--state", "succeeded", "--json"))]
+    shown = ask("experiment", "show", trained)
+    assert "succeeded" in shown
+    assert "Confusion matrix" in shown
+    assert json.loads(ask("experiment", "show", trained, "--json"))["id"] == trained
+
+
+def test_watch_as_json_is_an_event_a_line(ask, trained: int) -> None:
+    events = [json.loads(line) for line in ask("experiment", "watch", trained, "--json").splitlines()]
+    assert [event["event"] for event in events][-1] == "succeeded"
+    assert [event["number"] for event in events] == list(range(1, len(events) + 1))
+
+
+def test_predict_prints_a_digit_a_file(ask, trained: int, tmp_path: Path) -> None:
+    test = catalogue.load("optdigits", None, tmp_path).test
+    files = []
+    for index in range(3):
+        files.append(tmp_path / f"{index}.png")
+        Image.fromarray(test.images[index]).save(files[-1])
+    lines = ask("predict", *files, "--model", trained).splitlines()
+    assert len(lines) == 3
+    assert all("%" in line for line in lines)
+    answer = json.loads(ask("predict", files[0], "--model", trained, "--json"))
+    assert answer["model"]["id"] == trained
+
+
+MISTAKES = {
+    "no service there": (["experiment", "list", "--server", "http://127.0.0.1:9"], "No answer from"),
+    "no address": (["experiment", "list", "--server", "nonsense"], "not a usable address"),
+    "unknown id": (["experiment", "show", "999999"], "no experiment 999999"),
+    "unknown preset": (["experiment", "submit", "--preset", "nope"], "no such preset"),
+    "not JSON": (["experiment", "submit", "-"], "cannot be read as JSON"),
+    "no such file": (["experiment", "submit", "nowhere.json"], "cannot be read"),
+    "bad --set": (["experiment", "submit", "--preset", "baseline", "--set", "epochs"], "FIELD=VALUE"),
+    "no picture there": (["predict", "nowhere.png"], "cannot be read"),
+    "not a picture": (["predict", __file__], "not a picture"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_answered_with_one_line(service, arguments: list[str], message: str) -> None:
+    done = numeral(*arguments, stdin="", NUMERAL_SERVER=service.url)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("numeral: ")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"NUMERAL_PORT": "high"}, "NUMERAL_PORT='high'"),
+        ({"NUMERAL_ENGINE": "ray"}, "NUMERAL_ENGINE='ray'"),
+        ({"KERAS_BACKEND": "theano"}, "KERAS_BACKEND='theano'"),
+        ({"NUMERAL_DATABASE_URL": "mysql://x/y"}, "not supported"),
+        ({"NUMERAL_DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "cannot be used"),
+        ({"NUMERAL_DATA_DIR": "/proc/nothing"}, "cannot be made"),
+    ],
+)
+def test_a_bad_setting_is_answered_with_one_line(environment: dict[str, str], message: str) -> None:
+    done = numeral("up", **environment)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_taken_port_is_answered_with_one_line(service, tmp_path: Path) -> None:
+    port = service.url.rpartition(":")[2]
+    done = numeral("up", "--port", port, "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert f"Port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_api_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
+    done = numeral("api", "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert "numeral db upgrade" in done.stderr
+    assert "0001" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
+
+
+def test_doctor_looks_without_touching(tmp_path: Path) -> None:
+    done = numeral("doctor", "--json", "--data-dir", tmp_path / "nothing")
+    findings = {finding["check"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert __version__ in findings["numeral"]["detail"]
+    assert findings["training"]["verdict"] == "ok"
+    assert "does not exist yet" in findings["database"]["detail"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_fails_where_the_service_could_not_work() -> None:
+    done = numeral("doctor", NUMERAL_DATABASE_URL="mysql://x/y")
+    assert done.returncode == 1
+    assert "not supported" in done.stdout

@@ -1,0 +1,107 @@
+"""The main job through the running service: submit, follow, read, download, classify."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from service.client import Client
+from service.data import catalogue
+from service.errors import ServiceError
+from service.states import State
+
+MEBIBYTE = 2**20
+
+
+def test_the_process_stays_small_before_the_first_job(service, client: Client) -> None:
+    client.health()
+    assert psutil.Process(service.pid).memory_info().rss < 200 * MEBIBYTE
+
+
+def test_a_submitted_experiment_is_followed_to_its_end(client: Client, quick: dict[str, object]) -> None:
+    experiment = client.submit(quick)
+    assert experiment.state == State.QUEUED
+    events = list(client.events(experiment.id))
+    numbered = [event.type for event in events if event.type != "progress"]
+    assert numbered == ["queued", "running", "started", *["epoch"] * 4, "succeeded"]
+    ended = client.experiment(experiment.id)
+    assert ended.state == State.SUCCEEDED
+    assert ended.started_at is not None
+    assert ended.finished_at is not None
+    assert ended.created_at <= ended.started_at < ended.finished_at
+    assert [row.epoch for row in client.metrics(experiment.id)] == [1, 2, 3, 4]
+
+
+def test_the_served_model_has_exactly_the_reported_accuracy(client: Client, trained: int, tmp_path: Path) -> None:
+    dataset = catalogue.load("optdigits", None, tmp_path)
+    evaluation = client.evaluation(trained)
+    assert np.sum(evaluation.confusion_matrix) == len(dataset.test)
+    answer = client.predict_bytes(dataset.test.images.tobytes(), model=str(trained))
+    digits = np.array([prediction.digit for prediction in answer.predictions])
+    assert (digits == dataset.test.labels).mean() == evaluation.accuracy
+    assert client.experiment(trained).result.test_accuracy == evaluation.accuracy
+
+
+def test_a_digit_sent_as_a_picture_comes_back_as_a_number(client: Client, trained: int, tmp_path: Path) -> None:
+    test = catalogue.load("optdigits", None, tmp_path).test
+    right = 0
+    for image, label in zip(test.images[:30], test.labels[:30], strict=True):
+        buffer = io.BytesIO()
+        # Dark on light, three times as large: as a scan would be.
+        Image.fromarray(255 - image).resize((84, 84)).save(buffer, "PNG")
+        [prediction] = client.predict_files([("digit.png", buffer.getvalue())]).predictions
+        right += prediction.digit == label
+    assert right >= 24
+
+
+def test_artifacts_are_what_the_list_says(client: Client, trained: int) -> None:
+    listed = {item.name: item for item in client.artifacts(trained)}
+    assert listed.keys() == {"log.txt", "manifest.json", "model.keras", "model.onnx"}
+    for name, item in listed.items():
+        content = client.download(trained, name)
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (item.size, item.sha256)
+
+
+def test_a_manifests_spec_trains_to_the_same_figures(client: Client, trained: int) -> None:
+    spec = json.loads(client.download(trained, "manifest.json"))["spec"]
+    again = client.submit(spec).id
+    list(client.events(again))
+    first, second = client.metrics(trained), client.metrics(again)
+    assert [row.model_dump(exclude={"seconds"}) for row in first] == [
+        row.model_dump(exclude={"seconds"}) for row in second
+    ]
+    assert client.evaluation(trained) == client.evaluation(again)
+
+
+def test_progress_arrives_within_an_epoch_and_a_running_experiment_is_cancelled(
+    client: Client, quick: dict[str, object]
+) -> None:
+    endless = client.submit(quick | {"epochs": 10_000, "batch_size": 1}).id
+    fractions = []
+    for event in client.events(endless):
+        if event.type == "progress":
+            fractions.append(event.data["fraction"])
+        if len(fractions) > 3 and not client.experiment(endless).cancel_requested:
+            client.cancel(endless)
+    assert fractions == sorted(fractions)
+    assert client.experiment(endless).state == State.CANCELLED
+    with pytest.raises(ServiceError, match="cancelled"):
+        client.cancel(endless)
+
+
+def test_mnist_is_trained_and_served(client: Client, datasets_dir: Path, service, tmp_path: Path) -> None:
+    """Real MNIST; the service finds it where NUMERAL_DATASETS_DIR says, as the tests' own environment does."""
+    spec = {"preset": "baseline", "train_limit": 2000, "epochs": 1, "validation": {"on": "none"}}
+    experiment = client.submit(spec).id
+    list(client.events(experiment))
+    ended = client.experiment(experiment)
+    assert ended.state == State.SUCCEEDED, ended.error
+    test = catalogue.load("mnist", datasets_dir, tmp_path).test
+    answer = client.predict_bytes(test.images.tobytes(), model=str(experiment))
+    digits = np.array([prediction.digit for prediction in answer.predictions])
+    assert (digits == test.labels).mean() == ended.result.test_accuracy > 0.6

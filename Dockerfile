@@ -23,7 +23,9 @@ ENV PATH=/opt/numeral/bin:$PATH \
     NUMERAL_HOST=0.0.0.0 \
     NUMERAL_PORT=8000 \
     NUMERAL_DATA_DIR=/data \
-    NUMERAL_CACHE_DIR=/cache
+    NUMERAL_CACHE_DIR=/cache \
+    # onnxruntime reports to its makers unless it is told not to before it is imported.
+    ORT_DISABLE_TELEMETRY=1
 VOLUME ["/data"]
 # What the service treats as "finish up": the API answers what it has begun, a worker gives its experiments back.
 STOPSIGNAL SIGTERM

@@ -263,6 +263,11 @@ def test_image_runs_a_known_command_as_a_user_without_rights(image):
     assert STAGES[image].instructions[-1].keyword == "CMD"
 
 
+@pytest.mark.parametrize("image", IMAGES)
+def test_image_sends_nothing_to_the_makers_of_onnxruntime(image):
+    assert environment(image)["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 @pytest.mark.parametrize(
     "words",
     [*(exec_form(image, "CMD") for image in IMAGES), *(service["command"] for service in BUILT.values())],

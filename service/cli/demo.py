@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from service.cli.options import DataDir, Host, Port
-from service.client import Client
-from service.data.dataset import Dataset
 from service.errors import ConfigurationError, DatasetUnavailable, ServiceError
 from service.settings import Settings, load_settings
 from service.states import State
+
+if TYPE_CHECKING:
+    from service.client import Client
+    from service.data.dataset import Dataset
 
 START_SECONDS = 60
 STOP_SECONDS = 20
@@ -52,7 +54,7 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     )
 
 
-def _dataset(settings: Settings) -> Dataset:
+def _dataset(settings: Settings) -> "Dataset":
     """MNIST if it can be had; otherwise, and only after saying so, scikit-learn's digits."""
     from service.cli.render import console, plain
     from service.data import catalogue
@@ -68,16 +70,17 @@ def _dataset(settings: Settings) -> Dataset:
         return catalogue.load("optdigits", settings.datasets_dir, settings.cache_dir)
 
 
-def _spec(dataset: Dataset) -> dict[str, Any]:
+def _spec(dataset: "Dataset") -> dict[str, Any]:
     # An epoch of optdigits is 12 steps: it takes some more of them to learn anything.
     epochs = 1 if dataset.name == "mnist" else 15
     return {"preset": "baseline", "name": "demo", "tags": ["demo"], "dataset": dataset.name, "epochs": epochs}
 
 
 @contextmanager
-def _service(settings: Settings, port: int) -> Iterator[Client]:
+def _service(settings: Settings, port: int) -> Iterator["Client"]:
     """`numeral up` as a process of its own, with its log in the data directory; ended at the end."""
     from service.cli.render import console
+    from service.client import Client
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     log = settings.data_dir / "demo.log"
@@ -98,7 +101,7 @@ def _service(settings: Settings, port: int) -> Iterator[Client]:
             process.kill()
 
 
-def _wait(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(client: "Client", process: subprocess.Popen[bytes], log: Path) -> None:
     for _ in range(START_SECONDS):
         try:
             client.wait_until_ready(1)

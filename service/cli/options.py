@@ -1,12 +1,14 @@
 """Options that several commands share, and what they stand for."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.client import Client
 from service.settings import load_settings
+
+if TYPE_CHECKING:
+    from service.client import Client
 
 Server = Annotated[str | None, typer.Option(help="The service's address [env: NUMERAL_SERVER].", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
@@ -17,7 +19,9 @@ DataDir = Annotated[
 ]
 
 
-def connect(server: str | None) -> Client:
+def connect(server: str | None) -> "Client":
     """A client of the service that the option or the settings name."""
+    from service.client import Client
+
     settings = load_settings(server=server)
     return Client(settings.server, settings.api_key)

@@ -8,12 +8,16 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
 from service.cli.options import DataDir, Host, Port
 from service.errors import ConfigurationError
 from service.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import uvicorn
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +33,11 @@ def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     _need_training()
     _log()
     _upgrade(settings)
-    with _listen(settings) as listener, _worker_beside(settings):
-        _serve(settings, listener)
+    with _listen(settings) as listener:
+        server = _server(settings)
+        # Only now: the start of its first child would compete with the API's own.
+        with _worker_beside(settings):
+            _serve(server, listener)
 
 
 def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -39,7 +46,7 @@ def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     _log()
     _check_schema(settings)
     with _listen(settings) as listener:
-        _serve(settings, listener)
+        _serve(_server(settings), listener)
 
 
 def worker(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -76,20 +83,25 @@ def _listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
+def _server(settings: Settings) -> "uvicorn.Server":
     import uvicorn
 
     from service.api.app import create_app
 
+    config = uvicorn.Config(
+        create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS
+    )
+    return uvicorn.Server(config)
+
+
+def _serve(server: "uvicorn.Server", listener: socket.socket) -> None:
     # After a graceful end uvicorn raises the signal that ended it once more; what is left to do here must still be
     # done.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, frame: None)
-    config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS
-    )
-    typer.echo(f"Numeral is at http://{settings.host}:{listener.getsockname()[1]} (API: /docs). Ctrl-C ends it.")
-    uvicorn.Server(config).run(sockets=[listener])
+    host, port = listener.getsockname()[:2]
+    typer.echo(f"Numeral is at http://{host}:{port} (API: /docs). Ctrl-C ends it.")
+    server.run(sockets=[listener])
 
 
 @contextmanager

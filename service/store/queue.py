@@ -81,8 +81,6 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
             lease_token=uuid.uuid4().hex,
             lease_expires_at=now(lease_seconds),
             started_at=now(),
-            epoch=0,
-            fraction=0.0,
         )
         .returning(Experiment.id, Experiment.lease_token, Experiment.attempt, Experiment.spec)
         .execution_options(synchronize_session=False)
@@ -130,7 +128,7 @@ def give_back(session: Session, lease: Lease) -> None:
     Raises:
         LeaseLost: the experiment is somebody else's by now.
     """
-    values = RELEASED | {"state": State.QUEUED, "attempt": Experiment.attempt - 1, "worker": None}
+    values = REQUEUED | {"state": State.QUEUED, "attempt": Experiment.attempt - 1}
     fenced(session, lease, event=State.QUEUED, data={"reason": "worker_shutdown"}, **values)
 
 
@@ -151,7 +149,6 @@ def reclaim_expired(session: Session) -> int:
             experiment.error_code, experiment.error_message = "worker_lost", reason
             _end(session, experiment, State.FAILED, {"code": "worker_lost", "message": reason})
         else:
-            experiment.worker = None
             _move(session, experiment, State.QUEUED, {"reason": "worker_lost"})
     return len(expired)
 
@@ -177,6 +174,9 @@ def cancel(session: Session, experiment_id: int) -> Experiment:
 
 RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
 """The columns of an experiment that nobody holds."""
+
+REQUEUED: dict[str, Any] = RELEASED | {"worker": None, "epoch": 0, "fraction": 0.0}
+"""The columns of an experiment that will begin anew."""
 
 
 def _lost(lease: Lease) -> LeaseLost:
@@ -204,7 +204,7 @@ def _end(session: Session, experiment: Experiment, state: State, data: dict[str,
 def _move(session: Session, experiment: Experiment, state: State, data: dict[str, Any]) -> None:
     states.check(State(experiment.state), state)
     experiment.state = state
-    for column, value in RELEASED.items():
+    for column, value in (REQUEUED if state == State.QUEUED else RELEASED).items():
         setattr(experiment, column, value)
     _note(session, experiment, state, data)
 

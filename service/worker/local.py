@@ -50,6 +50,9 @@ class Child:
                 "TF_CPP_MIN_LOG_LEVEL": "2",
                 # The same spec and seed give the same figures on a GPU, too.
                 "TF_DETERMINISTIC_OPS": "1",
+                # Take the GPU's memory as it is needed, so that several slots can share one.
+                "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
             },
         )
         theirs.close()
@@ -114,16 +117,18 @@ class LocalEngine:
 
     def prepare(self) -> None:
         """Have a spare child, unless there is one."""
-        if self._spare is None:
-            self._spare = Child(self._keras_backend)
+        self._spare = self._living_spare() or Child(self._keras_backend)
 
     def start(self, job: Job, deliver: Deliver) -> Child:
         """Train in the spare child, or in a fresh one if there is none."""
-        if self._spare is not None and not self._spare.is_alive():
-            self.close()
-        child, self._spare = self._spare or Child(self._keras_backend), None
+        child, self._spare = self._living_spare() or Child(self._keras_backend), None
         child.begin(job, deliver)
         return child
+
+    def _living_spare(self) -> Child | None:
+        if self._spare is not None and not self._spare.is_alive():
+            self.close()
+        return self._spare
 
     def close(self) -> None:
         """End the spare child."""

@@ -17,10 +17,11 @@ RECONNECT_SECONDS = 1.0
 
 
 class StreamEvent(NamedTuple):
-    """One server-sent event: its type and its JSON."""
+    """One server-sent event: its type, its JSON, and its number; `progress` has none."""
 
     type: str
     data: dict[str, Any]
+    number: int | None
 
 
 class Client:
@@ -32,7 +33,11 @@ class Client:
 
     def __init__(self, server: str, api_key: str | None = None, timeout: float = 60.0) -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._http = httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=timeout)
+        self._server = server
+        try:
+            self._http = httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=timeout)
+        except httpx.InvalidURL as error:
+            raise Unreachable(f"{server!r} is not a usable address: {error}.") from None
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +135,10 @@ class Client:
         while not ended:
             try:
                 for event in self._stream(experiment_id, seen):
-                    seen = int(event.id or seen)
-                    yield StreamEvent(event.event, event.json())
+                    # An event without an id of its own repeats the last one.
+                    number = int(event.id) if event.id and event.event != "progress" else None
+                    seen = number or seen
+                    yield StreamEvent(event.event, event.json(), number)
                 ended = True
             except httpx.TransportError:
                 time.sleep(RECONNECT_SECONDS)
@@ -175,11 +182,11 @@ class Client:
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **request)
+        except httpx.UnsupportedProtocol:
+            raise Unreachable(f"{self._server!r} is not a usable address: write http://host:port.") from None
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
-            raise Unreachable(f"No answer from {self._http.base_url} ({reason}). Is the service running?") from None
-        except httpx.InvalidURL as error:
-            raise Unreachable(f"{self._http.base_url} is not a usable address: {error}.") from None
+            raise Unreachable(f"No answer from {self._server} ({reason}). Is the service running?") from None
         if answer.is_error:
             raise _refused(answer)
         return answer

@@ -1,7 +1,7 @@
 """What the service answers: the models that the API writes and the client reads."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -119,15 +119,6 @@ class Artifacts(Schema):
     """An experiment's files."""
 
     items: list[Artifact]
-
-
-class Event(Schema):
-    """Something that happened to an experiment; numbered from 1, per experiment."""
-
-    number: int
-    type: str
-    data: dict[str, Any]
-    created_at: datetime
 
 
 class Preset(Schema):

@@ -109,7 +109,7 @@ def _watch(experiment_id: int, json_: bool, server: str | None) -> None:
     with connect(server) as client:
         if json_:
             for event in client.events(experiment_id):
-                typer.echo(json.dumps({"event": event.type, **event.data}))
+                typer.echo(json.dumps({"event": event.type, "number": event.number, **event.data}))
             item = client.experiment(experiment_id)
         else:
             item = render.watch(client, experiment_id)

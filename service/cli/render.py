@@ -1,7 +1,6 @@
 """How the command line shows things."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -11,7 +10,7 @@ from service import schemas
 from service.client import Client, StreamEvent
 from service.states import TERMINAL, State
 
-console = Console()
+console = Console(highlight=False)
 
 SHADES = " ░▒▓█"
 
@@ -110,7 +109,7 @@ def plain(text: str) -> str:
 
 
 def _line(event: StreamEvent) -> str | None:
-    data: dict[str, Any] = event.data.get("data", {})
+    data = event.data
     if event.type == "epoch":
         validation = f"  val accuracy {data['val_accuracy']:.4f}" if data["val_accuracy"] is not None else ""
         return (

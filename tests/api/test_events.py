@@ -22,8 +22,8 @@ def test_an_ended_experiments_events_are_told_from_the_first(api: httpx.Client, 
     events = stream(api, trained)
     assert [event.event for event in events] == ["queued", "running", "started", "epoch", "epoch", "succeeded"]
     assert [event.id for event in events] == ["1", "2", "3", "4", "5", "6"]
-    assert events[3].json()["data"]["train_loss"] == 1.0
-    assert events[5].json()["data"]["test_accuracy"] == 1.0
+    assert events[3].json()["train_loss"] == 1.0
+    assert events[5].json()["test_accuracy"] == 1.0
 
 
 def test_last_event_id_resumes_after_it(api: httpx.Client, trained: int) -> None:

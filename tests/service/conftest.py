@@ -29,14 +29,20 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, wanted_datasets_dir: Path) -> Iterator[Service]:
     data_dir = tmp_path_factory.mktemp("up") / "not" / "there" / "yet"
     port = free_port()
     log = tmp_path_factory.mktemp("log") / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "up", "--port", str(port), "--data-dir", str(data_dir)],
-            env={**os.environ, "NUMERAL_HEARTBEAT_SECONDS": "0.3"},
+            env={
+                **os.environ,
+                "NUMERAL_HEARTBEAT_SECONDS": "0.3",
+                "NUMERAL_DATASETS_DIR": str(wanted_datasets_dir),
+                # Nothing of what a user of this machine has downloaded.
+                "NUMERAL_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+            },
             stdout=output,
             stderr=output,
         )

@@ -49,14 +49,16 @@ def test_the_served_model_has_exactly_the_reported_accuracy(client: Client, trai
 
 def test_a_digit_sent_as_a_picture_comes_back_as_a_number(client: Client, trained: int, tmp_path: Path) -> None:
     test = catalogue.load("optdigits", None, tmp_path).test
-    right = 0
-    for image, label in zip(test.images[:30], test.labels[:30], strict=True):
+    pictures = []
+    for index, image in enumerate(test.images):
         buffer = io.BytesIO()
         # Dark on light, three times as large: as a scan would be.
         Image.fromarray(255 - image).resize((84, 84)).save(buffer, "PNG")
-        [prediction] = client.predict_files([("digit.png", buffer.getvalue())]).predictions
-        right += prediction.digit == label
-    assert right >= 24
+        pictures.append((f"{index}.png", buffer.getvalue()))
+    answer = client.predict_files(pictures, model=str(trained))
+    digits = np.array([prediction.digit for prediction in answer.predictions])
+    # Scaled 8×8 digits do not fill MNIST's box, pictures are made to: some are read wrongly for that.
+    assert (digits == test.labels).mean() > 0.75
 
 
 def test_artifacts_are_what_the_list_says(client: Client, trained: int) -> None:
@@ -94,8 +96,7 @@ def test_progress_arrives_within_an_epoch_and_a_running_experiment_is_cancelled(
         client.cancel(endless)
 
 
-def test_mnist_is_trained_and_served(client: Client, datasets_dir: Path, service, tmp_path: Path) -> None:
-    """Real MNIST; the service finds it where NUMERAL_DATASETS_DIR says, as the tests' own environment does."""
+def test_mnist_is_trained_and_served(client: Client, datasets_dir: Path, tmp_path: Path) -> None:
     spec = {"preset": "baseline", "train_limit": 2000, "epochs": 1, "validation": {"on": "none"}}
     experiment = client.submit(spec).id
     list(client.events(experiment))

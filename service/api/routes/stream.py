@@ -1,6 +1,6 @@
 """An experiment's events as they happen: server-sent events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import anyio
@@ -13,6 +13,7 @@ from service.api.deps import AppSettings, Database, ExperimentId, ReadSession
 from service.states import TERMINAL
 from service.store import experiments
 from service.store.database import reading
+from service.store.tables import Event
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
@@ -35,10 +36,10 @@ async def events(
     `progress` events without an id, which are only worth something at the moment.
     """
 
-    def look(after: int) -> tuple[list[schemas.Event], schemas.Progress, bool]:
+    def look(after: int) -> tuple[Sequence[Event], schemas.Progress, bool]:
         with reading(database) as session:
-            # First the events, then the state: whatever ended the experiment was an event before.
-            new = [schemas.Event.model_validate(row) for row in experiments.events(session, experiment_id, after)]
+            # Both in one transaction: whatever has ended the experiment is among the events.
+            new = experiments.events(session, experiment_id, after)
             experiment = experiments.get(session, experiment_id)
             return new, schemas.Progress.model_validate(experiment.progress), experiment.state in TERMINAL
 
@@ -46,7 +47,8 @@ async def events(
     while True:
         new, progress, ended = await anyio.to_thread.run_sync(look, seen)
         for event in new:
-            yield ServerSentEvent(event=event.type, id=str(event.number), data=event)
+            data = event.data | {"created_at": event.created_at}
+            yield ServerSentEvent(event=event.type, id=str(event.number), data=data)
             seen = event.number
         if ended:
             return

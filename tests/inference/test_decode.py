@@ -1,0 +1,409 @@
+"""What clients send: taken where it can be, else refused with what is wrong with it, and never a surprise."""
+
+import base64
+import io
+import json
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from service.errors import ImageTooLarge, InvalidImage, InvalidInput
+from service.inference import decode
+
+MAX_PIXELS = 1_000_000
+
+ROWS = [[(row * 9 + column) % 256 for column in range(28)] for row in range(28)]
+FLAT = [pixel for row in ROWS for pixel in row]
+
+
+def in_json(*images: Any) -> decode.Pixels:
+    return decode.json_images(json.dumps({"images": images}).encode(), MAX_PIXELS)
+
+
+def seven(mode: str = "L") -> Image.Image:
+    """Black on white, and nothing about it is symmetric."""
+    picture = Image.new(mode, (120, 160), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.line([(20, 30), (95, 30), (50, 140)], fill="black", width=12)
+    return picture
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def apart(one: decode.Pixels, other: decode.Pixels) -> float:
+    """Mean difference of a pixel, of 255. Up to 3 is the work of a lossy format."""
+    return float(np.abs(one - other).mean())
+
+
+SEVEN = encoded(seven())
+PIXELS = decode.picture(SEVEN, MAX_PIXELS)
+
+
+# Bytes
+
+
+def test_octets_are_images_one_after_the_other() -> None:
+    images = np.arange(3 * 784).astype(np.uint8)
+    pixels = decode.octets(images.tobytes())
+    assert (pixels.shape, pixels.dtype) == ((3, 28, 28), np.float32)
+    np.testing.assert_array_equal(pixels, images.reshape(3, 28, 28))
+
+
+@pytest.mark.parametrize("length", [0, 1, 783, 785, 2 * 784 - 1])
+def test_octets_that_are_no_whole_images_are_refused(length: int) -> None:
+    with pytest.raises(InvalidInput, match=f"has {length} bytes"):
+        decode.octets(bytes(length))
+
+
+# Numbers in JSON
+
+
+@pytest.mark.parametrize("image", [ROWS, FLAT], ids=["rows", "flat"])
+def test_numbers_are_taken_as_they_are(image: list[Any]) -> None:
+    pixels = in_json(image)
+    assert (pixels.shape, pixels.dtype) == ((1, 28, 28), np.float32)
+    np.testing.assert_array_equal(pixels[0], np.array(ROWS, np.float32))
+
+
+def test_numbers_may_have_fractions_and_all_be_the_same() -> None:
+    assert in_json([0.5] * 784).tolist() == [[[0.5] * 28] * 28]
+    assert in_json([255] * 784).max() == 255
+    assert in_json([0] * 784).max() == 0
+
+
+def test_images_of_every_form_may_be_mixed_and_keep_their_order() -> None:
+    pixels = in_json(FLAT, in_base64(SEVEN), ROWS)
+    np.testing.assert_array_equal(pixels[0], pixels[2])
+    np.testing.assert_array_equal(pixels[1], PIXELS[0])
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        pytest.param([*ROWS, ROWS[0]], "29×28", id="a row too many"),
+        pytest.param(ROWS[:27], "27×28", id="a row too few"),
+        pytest.param([[*row, 0] for row in ROWS], "28×29", id="a column too many"),
+        pytest.param([*ROWS[:27], ROWS[0][:27]], "differ", id="ragged"),
+        pytest.param([*ROWS[:27], 0], "differ", id="a number for a row"),
+        pytest.param(FLAT[:783], "783", id="783 numbers"),
+        pytest.param([FLAT], "1×784", id="a batch of its own"),
+        pytest.param([[[pixel] for pixel in row] for row in ROWS], "28×28×1", id="with a channel"),
+        pytest.param([], "28×28 or 784", id="empty"),
+        pytest.param([[]] * 28, "28×0", id="empty rows"),
+        pytest.param(7, "a single number", id="a number"),
+        pytest.param(None, "numbers", id="null"),
+        pytest.param(True, "numbers", id="a bool"),
+        pytest.param({"pixels": FLAT}, "numbers", id="an object"),
+        pytest.param([str(pixel) for pixel in FLAT], "numbers", id="strings"),
+        pytest.param([*FLAT[:783], "0"], "numbers", id="one string"),
+        pytest.param([True] * 784, "numbers", id="bools"),
+        pytest.param([*FLAT[:783], True], "numbers", id="one bool"),
+        pytest.param([*FLAT[:783], None], "numbers", id="one null"),
+        pytest.param([*FLAT[:783], {}], "numbers", id="one object"),
+        pytest.param([*FLAT[:783], float("nan")], "NaN", id="NaN"),
+        pytest.param([*FLAT[:783], float("inf")], "infinity", id="infinity"),
+        pytest.param([*FLAT[:783], -1], "from -1", id="below 0"),
+        pytest.param([*FLAT[:783], 256], "to 256", id="above 255"),
+        pytest.param([*FLAT[:783], 255.001], "to 255.001", id="a little above 255"),
+        pytest.param([*FLAT[:783], 2**63], "to 9", id="64 bits"),
+        pytest.param([*FLAT[:783], 10**400], "numbers", id="more than any float"),
+    ],
+)
+def test_what_is_no_image_is_refused_and_its_place_named(image: Any, reason: str) -> None:
+    with pytest.raises(InvalidImage, match=r"^images\[2\]: ") as caught:
+        in_json(ROWS, FLAT, image)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"images", "not JSON"),
+        (b'{"images": [[0, 1', "not JSON"),
+        (b'{"images": [\xff\xfe]}', "not JSON"),
+        (SEVEN, "not JSON"),
+        (b'{"images": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not JSON"),
+        (b'{"images": [' + b"[" * 100 + b"]" * 100 + b"]}", "images[0]"),
+        (b"null", '{"images": […]}'),
+        (b"[]", '{"images": […]}'),
+        (b"{}", '{"images": […]}'),
+        (b'{"image": []}', '{"images": […]}'),
+        (b'{"images": []}', "at least one"),
+        (b'{"images": {}}', '{"images": […]}'),
+        (b'{"images": "iVBORw0KGgo="}', '{"images": […]}'),
+        (json.dumps({"images": [ROWS], "model": "best", "threshold": 1}).encode(), "'model', 'threshold'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else repr(value[:20]),
+)
+def test_a_body_of_another_form_is_refused_with_what_it_should_be(body: bytes, reason: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        decode.json_images(body, MAX_PIXELS)
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"images": [' + b"0," * 100_000 + b"0]}", id="many small things that are no images"),
+        pytest.param(
+            b'{"images": [[' + b'"' + b"x" * 100_000 + b'",' + b"0," * 782 + b"0]]}", id="a long text for a number"
+        ),
+    ],
+)
+def test_a_small_body_that_is_refused_takes_little_memory(body: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidImage, match=r"images\[0\]"):
+            decode.json_images(body, MAX_PIXELS)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * 2**20
+
+
+# Base64 in JSON
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "data:;base64,"])
+def test_base64_of_a_picture_is_that_picture(prefix: str) -> None:
+    np.testing.assert_array_equal(in_json(prefix + in_base64(SEVEN)), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("no base64!", "base64"),
+        ("é", "base64"),
+        ("\x00", "base64"),
+        (in_base64(SEVEN)[:-3], "base64"),
+        ("data:image/png;base64", "not a picture"),
+        ("data:image/png,%89PNG", "base64"),
+        ("", "not a picture"),
+        (in_base64(b"hello"), "not a picture"),
+        (in_base64(SEVEN[:100]), "cannot be decoded"),
+    ],
+)
+def test_a_text_that_is_no_picture_is_refused_and_its_place_named(text: str, reason: str) -> None:
+    with pytest.raises(InvalidImage, match=r"^images\[1\]: ") as caught:
+        in_json(ROWS, text)
+    assert reason in str(caught.value)
+
+
+def test_a_picture_in_base64_that_is_too_large_is_told_to_be_so() -> None:
+    with pytest.raises(ImageTooLarge, match=r"^images\[0\]: .*120×160"):
+        decode.json_images(json.dumps({"images": [in_base64(SEVEN)]}).encode(), 120 * 160 - 1)
+
+
+# Pictures
+
+
+def test_a_picture_becomes_one_image_of_light_strokes_on_black() -> None:
+    assert (PIXELS.shape, PIXELS.dtype) == ((1, 28, 28), np.float32)
+    assert (PIXELS.min(), PIXELS.max()) == (0, 255)
+    assert PIXELS[0, 0].max() == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG"])
+def test_a_picture_may_have_any_of_the_usual_formats(kind: str) -> None:
+    assert apart(decode.picture(encoded(seven(), kind), MAX_PIXELS), PIXELS) < 3
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P"])
+def test_a_picture_may_have_any_of_the_usual_colour_modes(mode: str) -> None:
+    assert apart(decode.picture(encoded(seven().convert(mode)), MAX_PIXELS), PIXELS) < 1
+
+
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+def test_a_picture_of_16_bits_a_pixel_may_use_any_part_of_them(white: int) -> None:
+    deep = (np.asarray(seven()) / 255 * white).astype(np.uint16)
+    data = encoded(Image.fromarray(deep))
+    assert Image.open(io.BytesIO(data)).mode == "I;16"
+    assert apart(decode.picture(data, MAX_PIXELS), PIXELS) < 1
+
+
+def test_a_cmyk_jpeg_is_read() -> None:
+    data = encoded(seven("RGB").convert("CMYK"), "JPEG", quality=95)
+    assert Image.open(io.BytesIO(data)).mode == "CMYK"
+    assert apart(decode.picture(data, MAX_PIXELS), PIXELS) < 3
+
+
+def test_a_palette_s_transparent_colour_is_paper() -> None:
+    # A black ground that would be seen were it not transparent.
+    picture = Image.new("P", (120, 160), 0)
+    picture.putpalette([0, 0, 0, 0, 0, 0, 255, 255, 255])
+    picture.paste(1, mask=seven().point(lambda grey: 255 - grey))
+    for kind in ("PNG", "GIF"):
+        assert apart(decode.picture(encoded(picture, kind, transparency=0), MAX_PIXELS), PIXELS) < 1
+
+
+@pytest.mark.parametrize(
+    ("orientation", "stored"),
+    [
+        (2, Image.Transpose.FLIP_LEFT_RIGHT),
+        (3, Image.Transpose.ROTATE_180),
+        (4, Image.Transpose.FLIP_TOP_BOTTOM),
+        (5, Image.Transpose.TRANSPOSE),
+        (6, Image.Transpose.ROTATE_90),
+        (7, Image.Transpose.TRANSVERSE),
+        (8, Image.Transpose.ROTATE_270),
+    ],
+)
+def test_a_camera_s_turned_picture_is_set_upright(orientation: int, stored: Image.Transpose) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turned = seven().transpose(stored)
+    assert apart(decode.picture(encoded(turned, "JPEG", quality=95, exif=exif), MAX_PIXELS), PIXELS) < 3
+    assert apart(decode.picture(encoded(turned, "JPEG", quality=95), MAX_PIXELS), PIXELS) > 10
+
+
+def test_a_phone_s_jpeg_with_a_preview_behind_it_is_its_first_picture() -> None:
+    preview = seven().resize((30, 40))
+    data = encoded(seven(), "MPO", save_all=True, append_images=[preview])
+    assert apart(decode.picture(data, MAX_PIXELS), PIXELS) < 3
+
+
+def blank_frames() -> list[Image.Image]:
+    return [Image.new("L", (40, 40), 80 * number) for number in range(3)]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_what_moves_or_has_pages_is_refused(kind: str) -> None:
+    first, *rest = blank_frames()
+    data = encoded(first, kind, save_all=True, append_images=rest)
+    with pytest.raises(InvalidImage, match="animated or has several pages"):
+        decode.picture(data, MAX_PIXELS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"This is a text, whatever its name says.\n" * 20, id="a text"),
+        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", id="PostScript"),
+        pytest.param(b"%PDF-1.7\n", id="PDF"),
+        pytest.param(encoded(seven(), "ICO"), id="an icon"),
+        pytest.param(SEVEN[:8], id="a PNG's first bytes"),
+        pytest.param(np.zeros((28, 28), np.uint8).tobytes(), id="raw pixels"),
+    ],
+)
+def test_what_is_no_picture_of_a_known_format_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidImage, match=r"not a picture of a known format \(PNG, JPEG"):
+        decode.picture(data, MAX_PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG"])
+def test_a_truncated_picture_is_refused(kind: str) -> None:
+    data = encoded(seven(), kind)
+    with pytest.raises(InvalidImage):
+        decode.picture(data[: len(data) // 2], MAX_PIXELS)
+
+
+def test_a_png_whose_pixels_are_damaged_is_refused() -> None:
+    data = bytearray(SEVEN)
+    middle = data.index(b"IDAT") + 20
+    data[middle : middle + 4] = b"\xff" * 4
+    with pytest.raises(InvalidImage, match="cannot be decoded"):
+        decode.picture(bytes(data), MAX_PIXELS)
+
+
+# Too large
+
+
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """A PNG file of 1 bit a pixel with these (compressed) pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def bomb(side: int) -> bytes:
+    """A small file with a square picture in it, all black."""
+    return png(side, side, zlib.compress(bytes((side // 8 + 1) * side)))
+
+
+@pytest.mark.parametrize("side", [1_008, 10_000, 20_000])
+def test_a_picture_of_too_many_pixels_is_refused_however_small_its_file_is(side: int) -> None:
+    data = bomb(side)
+    assert len(data) < 100_000
+    with pytest.raises(ImageTooLarge, match="1,000,000"):
+        decode.picture(data, MAX_PIXELS)
+
+
+@pytest.mark.parametrize("side", [1_008, 10_000, 20_000])
+def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side: int) -> None:
+    with pytest.raises(ImageTooLarge):
+        decode.picture(png(side, side, b"decoding this would fail"), MAX_PIXELS)
+
+
+def test_the_largest_picture_that_is_decoded_has_exactly_so_many_pixels() -> None:
+    assert decode.picture(SEVEN, 120 * 160).shape == (1, 28, 28)
+    with pytest.raises(ImageTooLarge, match="120×160"):
+        decode.picture(SEVEN, 120 * 160 - 1)
+
+
+# Whatever is sent
+
+
+def is_taken_or_refused(decoder: Callable[[bytes, int], decode.Pixels], data: bytes) -> None:
+    try:
+        pixels = decoder(data, 10_000)
+    except InvalidInput:
+        return
+    assert (pixels.shape[1:], pixels.dtype) == ((28, 28), np.float32)
+    assert 0 <= pixels.min() <= pixels.max() <= 255
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_picture_or_refused(data: bytes) -> None:
+    is_taken_or_refused(decode.picture, data)
+
+
+SMALL = seven().resize((12, 16))
+FILES = [encoded(SMALL, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")]
+FILES += [encoded(SMALL.convert(mode)) for mode in ("1", "P", "LA", "RGBA")]
+
+
+@given(st.data(), st.sampled_from(FILES))
+def test_a_picture_with_any_damage_is_a_picture_or_refused(data: st.DataObject, file: bytes) -> None:
+    damaged = bytearray(file)
+    for _ in range(data.draw(st.integers(1, 5), "damages")):
+        damaged[data.draw(st.integers(0, len(file) - 1), "place")] = data.draw(st.integers(0, 255), "byte")
+    is_taken_or_refused(decode.picture, bytes(damaged[: data.draw(st.integers(0, len(file)), "length") or None]))
+
+
+@given(st.binary(max_size=200))
+@example(b'{"images": ["\\ud800"]}')
+def test_any_bytes_are_json_of_images_or_refused(body: bytes) -> None:
+    is_taken_or_refused(decode.json_images, body)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner))
+repeated = st.lists(values, min_size=1, max_size=4).map(lambda few: (few * 784)[:784])
+
+
+@given(st.lists(values | repeated, min_size=1, max_size=3))
+def test_any_json_values_are_images_or_refused(images: list[Any]) -> None:
+    is_taken_or_refused(decode.json_images, json.dumps({"images": images}).encode())

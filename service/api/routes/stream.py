@@ -38,9 +38,9 @@ async def events(
 
     def look(after: int) -> tuple[Sequence[Event], schemas.Progress, bool]:
         with reading(database) as session:
-            # Both in one transaction: whatever has ended the experiment is among the events.
-            new = experiments.events(session, experiment_id, after)
+            # The state first: if the experiment has ended by now, what ended it is among the events read after.
             experiment = experiments.get(session, experiment_id)
+            new = experiments.events(session, experiment_id, after)
             return new, schemas.Progress.model_validate(experiment.progress), experiment.state in TERMINAL
 
     seen, shown = last_event_id, None

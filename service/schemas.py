@@ -1,7 +1,7 @@
 """What the service answers: the models that the API writes and the client reads."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,7 +47,9 @@ class Experiment(Schema):
     name: str
     tags: list[str]
     state: State
-    spec: ExperimentSpec
+    spec: dict[str, Any] = Field(
+        description="the spec with all presets and defaults resolved; can be submitted again as it is"
+    )
     priority: int
     attempt: int
     worker: str | None = Field(description="who trains or has trained it")

@@ -62,7 +62,9 @@ class Settings(BaseSettings):
         default=32 * MEBIBYTE, ge=1024, description="Largest request body that is accepted, in bytes (413 beyond it)."
     )
     max_image_pixels: int = Field(
-        default=25_000_000, ge=1, description="Largest picture that is decoded for a prediction, in pixels."
+        default=25_000_000,
+        ge=1,
+        description="Largest picture that is decoded, in pixels; a request's pictures may have 4 times as many in all.",
     )
     model_cache_size: int = Field(default=4, ge=1, description="How many models the API keeps loaded.")
     inference_threads: int = Field(default=1, ge=1, description="onnxruntime threads per model.")

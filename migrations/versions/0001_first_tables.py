@@ -6,7 +6,6 @@ Revises:
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0001"
 down_revision = None
@@ -14,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 # Types as they are on this day: a migration must not change when the code does.
-Json = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Json = sa.JSON(none_as_null=True)
 Time = sa.DateTime(timezone=True)
 
 

@@ -34,7 +34,8 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     dataset = _dataset(settings)
     with _service(settings, port or _free_port(settings.host)) as client:
         experiment = client.submit(_spec(dataset))
-        say(f"Submitted experiment {experiment.id}: {experiment.spec.epochs} epoch(s) of `baseline` on {dataset.name}.")
+        epochs = experiment.progress.epochs
+        say(f"Submitted experiment {experiment.id}: `baseline` on {dataset.name}, {epochs} epoch(s).")
         experiment = render.watch(client, experiment.id)
         say(render.summary(experiment))
         if experiment.state != State.SUCCEEDED:
@@ -50,7 +51,7 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
         "  numeral up                                      the service, at http://127.0.0.1:8000\n"
         "  numeral experiment submit --preset baseline     train in earnest, six epochs\n"
         "  numeral predict FILE.png                        classify a picture\n"
-        "(in a checkout: `uv run numeral …`)"
+        "(in a checkout: `.venv/bin/numeral …` or `uv run numeral …`)"
     )
 
 

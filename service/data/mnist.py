@@ -5,6 +5,7 @@ What is verified is the arrays, not the file: a re-packed `mnist.npz` is as good
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,10 @@ def read(path: Path) -> Dataset:
     """
     try:
         # allow_pickle=False: a dataset file cannot execute anything.
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             arrays = {name: np.ascontiguousarray(archive[name]) for name in ARRAY_SHA256}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, LookupError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DatasetUnavailable(
             f"{path} cannot be read as MNIST ({error}): remove it, or replace it by {URL}"
         ) from None

@@ -6,6 +6,7 @@ Numbers are taken as they are; encoded pictures go through `service.inference.pr
 import base64
 import binascii
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,13 @@ from service.inference.preprocess import SIDE, to_mnist
 Pixels = NDArray[np.float32]
 
 PIXELS = SIDE * SIDE
+REQUEST_FACTOR = 4
+"""How many times the pixels of the largest picture one request may hold."""
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+
+# Pillow's own check would warn about sizes that are refused here before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
 
 
 def octets(body: bytes) -> Pixels:
@@ -40,7 +47,7 @@ def json_images(body: bytes, max_pixels: int) -> Pixels:
 
     Raises:
         InvalidInput: it is not JSON or not of this form; the message names the image at fault.
-        ImageTooLarge: a picture has more than `max_pixels` pixels.
+        ImageTooLarge: as `pictures` does.
     """
     try:
         document = pydantic_core.from_json(body)
@@ -52,13 +59,14 @@ def json_images(body: bytes, max_pixels: int) -> Pixels:
     if len(document) > 1:
         unknown = ", ".join(repr(field) for field in document if field != "images")
         raise InvalidInput(f"Unknown fields beside 'images': {unknown[:200]}.")
-    result = np.empty((len(images), SIDE, SIDE), np.float32)
+    budget = _Budget(max_pixels)
+    result = []
     for index, image in enumerate(images):
         try:
-            result[index] = _base64_picture(image, max_pixels) if isinstance(image, str) else _numbers(image)
+            result.append(_picture(_from_base64(image), budget) if isinstance(image, str) else _numbers(image))
         except InvalidInput as error:
             raise type(error)(f"images[{index}]: {error}") from None
-    return result
+    return np.stack(result)
 
 
 def picture(data: bytes, max_pixels: int) -> Pixels:
@@ -68,48 +76,95 @@ def picture(data: bytes, max_pixels: int) -> Pixels:
         InvalidImage: it is none of these, is broken, or moves.
         ImageTooLarge: it has more than `max_pixels` pixels; that is decided before it is decoded.
     """
+    return _picture(data, _Budget(max_pixels))[np.newaxis]
+
+
+def pictures(parts: Sequence[bytes], max_pixels: int) -> Pixels:
+    """Several encoded pictures as `(n, 28, 28)`.
+
+    Raises:
+        InvalidImage: as `picture` does; the message says which of them.
+        ImageTooLarge: as `picture` does, or together they have more than `REQUEST_FACTOR` times as many pixels.
+    """
+    budget = _Budget(max_pixels)
+    result = []
+    for index, part in enumerate(parts):
+        try:
+            result.append(_picture(part, budget))
+        except InvalidInput as error:
+            raise type(error)(f"file part {index}: {error}") from None
+    return np.stack(result)
+
+
+class _Budget:
+    """The pixels that one request may still have decoded: small files can hold very large pictures."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._largest = max_pixels
+        self._left = REQUEST_FACTOR * max_pixels
+
+    def spend(self, width: int, height: int) -> None:
+        pixels = width * height
+        if pixels > self._largest:
+            raise ImageTooLarge(f"The picture has {width}×{height} pixels; at most {self._largest:,} are decoded.")
+        self._left -= pixels
+        if self._left < 0:
+            most = REQUEST_FACTOR * self._largest
+            raise ImageTooLarge(f"The request's pictures have more than {most:,} pixels: send them one by one.")
+
+
+def _picture(data: bytes, budget: _Budget) -> Pixels:
     try:
         opened = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = opened.size
-        if width * height > max_pixels:
-            raise ImageTooLarge(f"The picture has {width}×{height} pixels; at most {max_pixels:,} are decoded.")
-        if getattr(opened, "n_frames", 1) > 1:
+        budget.spend(*opened.size)
+        # Phones put a second, smaller picture behind the first (MPO): that does not move.
+        if opened.format != "MPO" and getattr(opened, "is_animated", False):
             raise InvalidImage("The picture is animated or has several pages: send one frame.")
         opened.load()
-        return to_mnist(opened)[np.newaxis].astype(np.float32)
+        return to_mnist(opened).astype(np.float32)
     except UnidentifiedImageError:
         raise InvalidImage(f"The data is not a picture of a known format ({', '.join(FORMATS)}).") from None
-    except Image.DecompressionBombError:
-        raise ImageTooLarge(f"The picture is far too large; at most {max_pixels:,} pixels are decoded.") from None
     except InvalidInput:
         raise
     except Exception as error:  # Pillow's decoders raise whatever their format's parsing runs into
         raise InvalidImage(f"The picture cannot be decoded: {error}.") from None
 
 
-def _base64_picture(text: str, max_pixels: int) -> Pixels:
+def _from_base64(text: str) -> bytes:
     # Browsers' canvases give data URLs.
     encoded = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        data = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidImage("a text must be the base64 of an encoded picture.") from None
-    pixels: Pixels = picture(data, max_pixels)[0]
-    return pixels
 
 
 def _numbers(image: Any) -> Pixels:
+    # Before NumPy sees it: NumPy takes true for 1, and would pad every number to the length of one long text.
+    if not _leaf_types(image) <= {int, float}:
+        raise InvalidImage("an image must consist of numbers (or be base64 text of a picture).")
     try:
         pixels = np.asarray(image)
     except ValueError:
         raise InvalidImage("its rows differ in length or depth.") from None
-    if pixels.dtype.kind not in "iuf":
-        raise InvalidImage("an image must consist of numbers (or be base64 text of a picture).")
     if pixels.shape not in ((SIDE, SIDE), (PIXELS,)):
         shape = "×".join(str(extent) for extent in pixels.shape) or "a single number"
         raise InvalidImage(f"it is {shape}; an image is {SIDE}×{SIDE} or {PIXELS} numbers.")
-    if not np.isfinite(pixels).all():
-        raise InvalidImage("it contains NaN or infinity; pixels are numbers from 0 to 255.")
+    if pixels.dtype.kind not in "iuf" or not np.isfinite(pixels).all():
+        raise InvalidImage("it contains NaN, infinity or a number beyond all bounds; pixels are from 0 to 255.")
     if pixels.min() < 0 or pixels.max() > 255:
         raise InvalidImage(f"its values reach from {pixels.min()} to {pixels.max()}; pixels are numbers from 0 to 255.")
     return pixels.reshape(SIDE, SIDE).astype(np.float32)
+
+
+def _leaf_types(value: Any) -> set[type]:
+    """The types of all that is in nested lists, the lists left out."""
+    if not isinstance(value, list):
+        return {type(value)}
+    types = set(map(type, value))
+    if list in types:
+        types.remove(list)
+        for item in value:
+            if isinstance(item, list):
+                types |= _leaf_types(item)
+    return types

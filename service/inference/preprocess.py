@@ -11,6 +11,9 @@ from PIL import Image, ImageOps
 
 SIDE = 28
 BOX = 20
+LARGE = 1024
+"""Longest side, in pixels, above which a picture is made smaller by a whole number first."""
+
 INK = 0.2
 """Part of the darkest stroke's strength from which on a pixel belongs to the digit."""
 
@@ -31,13 +34,21 @@ def _grey(picture: Image.Image) -> NDArray[np.float32]:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
         # 16 bits (or more) a pixel: scaled by what they hold, as modes of this kind name no white.
-        deep = np.asarray(picture, np.float32)
+        deep = np.nan_to_num(np.asarray(picture, np.float32))
         scaled: NDArray[np.float32] = (deep - deep.min()) * np.float32(255 / max(float(np.ptp(deep)), 1.0))
         return scaled
     if picture.has_transparency_data:
-        layer = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.asarray(picture.convert("L"), np.float32)
+        picture = _on_paper(picture.convert("RGBA"))
+    grey = picture.convert("L")
+    # A digit ends up in 20×20 pixels: beyond this size there is nothing to see, only memory to fill.
+    return np.asarray(grey.reduce(max(1, max(grey.size) // LARGE)), np.float32)
+
+
+def _on_paper(layer: Image.Image) -> Image.Image:
+    """Transparent parts become white as paper; black, if light strokes would vanish on white."""
+    white = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    darkest, lightest = white.convert("L").getextrema()
+    return white if darkest != lightest else Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer)
 
 
 def _ink(grey: NDArray[np.float32]) -> NDArray[np.float32]:

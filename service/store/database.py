@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,9 @@ SQLITE_BUSY_MILLISECONDS = 60_000
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
 # As many connections as the API has threads that may want one.
 POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 35}
+MIGRATION_LOCK = 7_200_001
+"""Any number that no other program takes for an advisory lock in this database."""
+
 _READ_ONLY = "numeral_read_only"
 
 
@@ -33,21 +36,21 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(f"{url!r} is not a database URL: use sqlite:///… or postgresql://…") from None
-    match parsed.get_backend_name():
-        case "sqlite":
-            return _open_sqlite(url, parsed.database)
-        case "postgresql":
+    match parsed.drivername:
+        case "sqlite" | "sqlite+pysqlite":
+            return _open_sqlite(parsed)
+        case "postgresql" | "postgresql+psycopg":
             return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **POOL)
         case other:
             raise ConfigurationError(f"{other!r} is not supported: use sqlite:///… or postgresql://…")
 
 
-def _open_sqlite(url: str, database: str | None) -> Engine:
-    if not database or database == ":memory:":
-        raise ConfigurationError("An in-memory database cannot be shared with workers: use sqlite:///path/to/file.db")
-    path = Path(database).absolute()
+def _open_sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:" or "uri" in url.query or "mode" in url.query:
+        raise ConfigurationError("SQLite must be a file that workers can share: use sqlite:///path/to/file.db")
+    path = Path(url.database).absolute()
     if (kind := filesystem(path)) in NETWORK_FILESYSTEMS:
         raise ConfigurationError(f"{path} is on a network filesystem ({kind}), which SQLite cannot lock: use Postgres")
     # isolation_level=None: the driver must not begin transactions by itself; `_begin` says which kind to begin.
@@ -80,9 +83,16 @@ def writing(engine: Engine) -> Iterator[Session]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """A session that sees one state of the database; on SQLite it does not wait for writers."""
-    with Session(engine.execution_options(**{_READ_ONLY: True}), expire_on_commit=False) as session:
+    """A session that sees one state of the database from its first statement on; it does not wait for writers."""
+    with Session(_read_only(engine), expire_on_commit=False) as session:
         yield session
+
+
+def _read_only(engine: Engine) -> Engine:
+    if engine.dialect.name == "postgresql":
+        # Its default shows each statement another state.
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(**{_READ_ONLY: True})
 
 
 def filesystem(path: Path) -> str:
@@ -117,10 +127,12 @@ def migrate(engine: Engine) -> str:
     """
     _make_folder(engine)
     config = _alembic_config()
-    with engine.connect() as connection:
+    # One transaction: a migration happens as a whole or not at all, and a second one that begins meanwhile waits.
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        connection.commit()
     return _newest()
 
 
@@ -144,7 +156,7 @@ def check_schema(engine: Engine) -> None:
     Raises:
         ConfigurationError: it has not; the message says what to run.
     """
-    with engine.execution_options(**{_READ_ONLY: True}).connect() as connection:
+    with _read_only(engine).connect() as connection:
         present = MigrationContext.configure(connection).get_current_revision()
     if present != (newest := _newest()):
         raise ConfigurationError(

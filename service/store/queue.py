@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Update, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -88,7 +89,14 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
     row = session.execute(statement).one_or_none()
     if row is None:
         return None
-    lease = Lease(row.id, row.lease_token, row.attempt, ExperimentSpec.model_validate(row.spec))
+    try:
+        spec = ExperimentSpec.model_validate(row.spec)
+    except ValidationError as error:
+        # Stored by another version of the service. Left in the queue it would stop every worker at its head.
+        message = f"This version cannot read the spec: {error.errors()[0]['msg']}."
+        _fail(session, experiments.get(session, row.id), "invalid_spec", message)
+        return claim(session, worker, lease_seconds)
+    lease = Lease(row.id, row.lease_token, row.attempt, spec)
     fenced(session, lease, event=State.RUNNING, data={"attempt": lease.attempt, "worker": worker})
     return lease
 
@@ -123,11 +131,17 @@ def heartbeat(session: Session, lease: Lease, lease_seconds: float) -> bool:
 
 
 def give_back(session: Session, lease: Lease) -> None:
-    """Put the experiment back into the queue without counting the attempt, as a worker does when it shuts down.
+    """Put the experiment back into the queue without counting the attempt, as a worker does when it shuts down; if its
+    owner has asked for its end, it is cancelled instead.
 
     Raises:
         LeaseLost: the experiment is somebody else's by now.
     """
+    # Locked, so that a request to cancel comes either before this or finds the experiment queued.
+    asked = select(Experiment.cancel_requested).where(Experiment.id == lease.experiment_id).with_for_update()
+    if session.scalar(asked):
+        fenced(session, lease, event=State.CANCELLED, **RELEASED, state=State.CANCELLED, finished_at=now())
+        return
     values = REQUEUED | {"state": State.QUEUED, "attempt": Experiment.attempt - 1}
     fenced(session, lease, event=State.QUEUED, data={"reason": "worker_shutdown"}, **values)
 
@@ -146,8 +160,7 @@ def reclaim_expired(session: Session) -> int:
         if experiment.cancel_requested:
             _end(session, experiment, State.CANCELLED, {"reason": "worker_lost"})
         elif experiment.attempt >= MAX_ATTEMPTS:
-            experiment.error_code, experiment.error_message = "worker_lost", reason
-            _end(session, experiment, State.FAILED, {"code": "worker_lost", "message": reason})
+            _fail(session, experiment, "worker_lost", reason)
         else:
             _move(session, experiment, State.QUEUED, {"reason": "worker_lost"})
     return len(expired)
@@ -193,6 +206,11 @@ def _of(lease: Lease) -> Update:
         )
         .execution_options(synchronize_session=False)
     )
+
+
+def _fail(session: Session, experiment: Experiment, code: str, message: str) -> None:
+    experiment.error_code, experiment.error_message = code, message
+    _end(session, experiment, State.FAILED, {"code": code, "message": message})
 
 
 def _end(session: Session, experiment: Experiment, state: State, data: dict[str, Any]) -> None:

@@ -3,14 +3,15 @@
 import re
 from collections import defaultdict
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from service import schemas
 from service.errors import Conflict, InvalidInput, UnknownModel
 from service.states import State
 from service.store import experiments
+from service.store.clock import now
 from service.store.tables import Alias, Experiment
 
 DEFAULT_ALIAS = "production"
@@ -48,20 +49,16 @@ def set_alias(session: Session, alias: str, experiment_id: int) -> Alias:
     experiment = experiments.get(session, experiment_id)
     if experiment.state != State.SUCCEEDED:
         raise Conflict(f"Experiment {experiment_id} is {experiment.state} and has no model to serve.")
-    row = session.merge(Alias(alias=alias, experiment_id=experiment_id))
-    session.flush()
-    session.refresh(row)
-    return row
+    statement = _insert(session, alias, experiment_id).on_conflict_do_update(
+        index_elements=[Alias.alias], set_={"experiment_id": experiment_id, "updated_at": now()}
+    )
+    session.execute(statement)
+    return session.get_one(Alias, alias, populate_existing=True)
 
 
 def take_default_alias(session: Session, experiment_id: int) -> None:
     """Let the default alias mean this experiment's model, if it means none yet."""
-    try:
-        with session.begin_nested():
-            session.execute(insert(Alias).values(alias=DEFAULT_ALIAS, experiment_id=experiment_id))
-    except IntegrityError:
-        # Taken, perhaps by an experiment that succeeded at this very moment.
-        return
+    session.execute(_insert(session, DEFAULT_ALIAS, experiment_id).on_conflict_do_nothing())
 
 
 def resolve(session: Session, reference: str) -> schemas.ServedModel:
@@ -84,3 +81,10 @@ def resolve(session: Session, reference: str) -> schemas.ServedModel:
     if row is None:
         raise UnknownModel(f"There is no model {reference!r}.")
     return schemas.ServedModel(id=row.id, name=row.name, alias=alias)
+
+
+def _insert(session: Session, alias: str, experiment_id: int) -> sqlite.Insert | postgresql.Insert:
+    # SQL has no common word for "or else"; the two dialects' statements read alike.
+    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
+    statement: sqlite.Insert | postgresql.Insert = dialect.insert(Alias)
+    return statement.values(alias=alias, experiment_id=experiment_id)

@@ -60,7 +60,8 @@ def succeed(
 
 def fail(session: Session, lease: Lease, code: str, message: str, log: bytes) -> None:
     """The training cannot be finished. The metrics of its epochs stay."""
-    message = message.replace("\0", "\N{REPLACEMENT CHARACTER}")  # Postgres has no text with a NUL
+    # What an exception says may hold half a surrogate, which is no UTF-8, or a NUL, which Postgres cannot store.
+    message = message.encode("utf-8", "replace").decode().replace("\0", "?")
     values = RELEASED | {"state": State.FAILED, "finished_at": now(), "error_code": code, "error_message": message}
     fenced(session, lease, event=State.FAILED, data={"code": code, "message": message}, **values)
     artifacts.put(session, lease.experiment_id, LOG, log)

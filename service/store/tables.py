@@ -4,13 +4,13 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from service.states import State
 from service.store.clock import UtcDateTime, now
 
-JsonValue = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+# JSON, not JSONB: specs come back with their fields in the order they were stored in.
+JsonValue = JSON(none_as_null=True)
 
 
 class Base(DeclarativeBase):

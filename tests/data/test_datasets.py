@@ -292,6 +292,8 @@ def numbers(split: Split) -> list[int]:
 def test_holding_out_divides_the_images(count: int, fraction: float, seed: int) -> None:
     kept, held = hold_out(numbered(count), fraction, seed)
     assert sorted(numbers(kept) + numbers(held)) == list(range(count))
+    assert numbers(kept) == sorted(numbers(kept)), "in their order"
+    assert numbers(held) == sorted(numbers(held)), "in their order"
     assert min(len(kept), len(held)) >= 1
     assert len(held) in {1, count - 1} or abs(len(held) - count * fraction) <= 0.5
 

@@ -122,7 +122,7 @@ def test_images_of_every_form_may_be_mixed_and_keep_their_order() -> None:
         pytest.param([*FLAT[:783], 256], "to 256", id="above 255"),
         pytest.param([*FLAT[:783], 255.001], "to 255.001", id="a little above 255"),
         pytest.param([*FLAT[:783], 2**63], "to 9", id="64 bits"),
-        pytest.param([*FLAT[:783], 10**400], "numbers", id="more than any float"),
+        pytest.param([*FLAT[:783], 10**400], "beyond all bounds", id="more than any float"),
     ],
 )
 def test_what_is_no_image_is_refused_and_its_place_named(image: Any, reason: str) -> None:
@@ -210,6 +210,15 @@ def test_a_text_that_is_no_picture_is_refused_and_its_place_named(text: str, rea
 def test_a_picture_in_base64_that_is_too_large_is_told_to_be_so() -> None:
     with pytest.raises(ImageTooLarge, match=r"^images\[0\]: .*120×160"):
         decode.json_images(json.dumps({"images": [in_base64(SEVEN)]}).encode(), 120 * 160 - 1)
+
+
+def test_many_large_pictures_in_one_request_are_refused_before_they_fill_the_memory() -> None:
+    pixels = 120 * 160
+    with pytest.raises(ImageTooLarge, match=r"^file part 4: "):
+        decode.pictures([SEVEN] * 5, pixels)
+    with pytest.raises(ImageTooLarge, match=r"^images\[4\]: "):
+        decode.json_images(json.dumps({"images": [in_base64(SEVEN)] * 5}).encode(), pixels)
+    assert len(decode.pictures([SEVEN] * 4, pixels)) == 4
 
 
 # Pictures

@@ -120,6 +120,20 @@ def test_transparent_parts_are_paper(digit: int) -> None:
     assert apart(to_mnist(picture), to_mnist(ink)) < NEAR
 
 
+@every_digit
+def test_white_strokes_on_a_transparent_ground_are_seen(digit: int) -> None:
+    picture = drawing(digit)
+    chalk = Image.new("RGBA", picture.size, (255, 255, 255, 0))
+    chalk.putalpha(ImageOps.invert(picture))
+    assert apart(to_mnist(picture), to_mnist(chalk)) < NEAR
+
+
+@every_digit
+def test_a_very_large_picture_is_the_same_digit(digit: int) -> None:
+    large = drawing(digit).resize((4000, 4000), Image.Resampling.BICUBIC)
+    assert apart(to_mnist(drawing(digit)), to_mnist(large)) < NEAR
+
+
 def test_proportions_are_kept() -> None:
     wide = Image.new("L", (300, 300), 255)
     ImageDraw.Draw(wide).rectangle((50, 100, 249, 149), fill=0)

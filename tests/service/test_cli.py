@@ -142,6 +142,13 @@ def test_an_api_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
     assert "0001" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
 
 
+def test_two_upgrades_at_once_both_end_well(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "service", "db", "upgrade", "--data-dir", str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+
+
 def test_doctor_looks_without_touching(tmp_path: Path) -> None:
     done = numeral("doctor", "--json", "--data-dir", tmp_path / "nothing")
     findings = {finding["check"]: finding for finding in json.loads(done.stdout)}

@@ -183,6 +183,19 @@ def test_a_new_attempt_begins_at_epoch_0(database: Engine) -> None:
     assert look(database, experiment_id).progress == {"epoch": 0, "epochs": 4, "fraction": 0.0}
 
 
+def test_a_spec_of_another_version_fails_and_does_not_stop_the_queue(database: Engine) -> None:
+    strange, fine = submit(database, priority=1), submit(database)
+    with writing(database) as session:
+        experiments.get(session, strange).spec = {"model": {"layers": [{"type": "hologram"}]}}
+    assert claim(database).experiment_id == fine
+
+    experiment = look(database, strange)
+    assert experiment.state == State.FAILED
+    assert experiment.error is not None
+    assert experiment.error["code"] == "invalid_spec"
+    assert event_types(database, strange) == ["queued", "failed"]
+
+
 def test_claimants_at_the_same_moment_get_different_experiments(database: Engine) -> None:
     ids = [submit(database) for _ in range(40)]
 
@@ -467,6 +480,25 @@ def test_cancelling_while_workers_claim_ends_or_asks_but_never_both(database: En
         else:
             assert experiment.state == State.CANCELLED
             assert event_types(database, experiment_id) == ["queued", "cancelled"]
+
+
+@pytest.mark.parametrize("database", ["postgres"], indirect=True)
+def test_a_cancellation_that_had_to_wait_for_a_claim_has_seen_it(database: Engine) -> None:
+    experiment_id = submit(database)
+
+    def somebody_waits() -> bool:
+        with reading(database) as session:
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            return bool(session.connection().exec_driver_sql(waiting).scalar_one())
+
+    with ThreadPoolExecutor(1) as pool:
+        with writing(database) as session:
+            queue.claim(session, "worker-1", 60)
+            asked = pool.submit(cancel, database, experiment_id)
+            while not (asked.done() or somebody_waits()):
+                pass
+        assert (asked.result().state, asked.result().cancel_requested) == (State.RUNNING, True)
+    assert event_types(database, experiment_id) == ["queued", "running", "cancel_requested"]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ async def _pixels(request: Request, max_pixels: int) -> Pixels:
             parts = [await part.read() for part in form.getlist("file") if isinstance(part, UploadFile)]
         if not parts:
             raise InvalidInput("The form has no part named 'file' with a picture in it.")
-        return await run_in_threadpool(_pictures, parts, max_pixels)
+        return await run_in_threadpool(decode.pictures, parts, max_pixels)
     body = await request.body()
     if not body:
         raise InvalidInput("The body is empty: send JSON, a picture, a form with 'file' parts, or N × 784 bytes.")
@@ -103,16 +103,6 @@ async def _pixels(request: Request, max_pixels: int) -> Pixels:
         f"Content-Type {kind or 'is missing and'!r} is not understood: use application/json, image/*, "
         "multipart/form-data or application/octet-stream."
     )
-
-
-def _pictures(parts: list[bytes], max_pixels: int) -> Pixels:
-    images = []
-    for index, part in enumerate(parts):
-        try:
-            images.append(decode.picture(part, max_pixels))
-        except InvalidInput as error:
-            raise type(error)(f"file part {index}: {error}") from None
-    return np.concatenate(images)
 
 
 def _digits(probabilities: np.ndarray) -> list[schemas.Prediction]:

@@ -35,14 +35,13 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
         responses=problems.RESPONSES,
     )
     app.state.settings = settings
     app.state.database = database
     app.state.telemetry = telemetry
     app.state.models = Models(database, settings.model_cache_size, settings.inference_threads)
-    problems.install(app)
+    problems.install(app, settings.max_body_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
     for module in (experiments, stream, files, catalogue, models, predict, health):
         app.include_router(module.router)

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,8 +39,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 """For the OpenAPI document of every route."""
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of the app be answered with a problem document."""
+def install(app: FastAPI, max_body_bytes: int) -> None:
+    """Let every error of the app be answered with a problem document, a body over the limit included."""
+    # Not FastAPI's max_body_size: that limiter stands outside all middleware, where nothing could shape its answer.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body_bytes)
     app.add_middleware(BodyLimitProblems)
     app.add_exception_handler(errors.NumeralError, _numeral_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
@@ -64,7 +67,7 @@ def problem(
 
 
 class BodyLimitProblems:
-    """Gives the answer of FastAPI's `max_body_size`, which is plain text, the shape of a problem document."""
+    """Gives the limiter's answer, which is plain text, the shape of a problem document."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -126,7 +129,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _body_too_large() -> Response:
-    return problem(HTTPStatus(413), "body_too_large", "The body is larger than the service accepts.")
+    # The rest of the body is not read, so the connection is of no further use.
+    detail = "The body is larger than the service accepts."
+    return problem(HTTPStatus(413), "body_too_large", detail, headers={"Connection": "close"})
 
 
 async def _database_away(request: Request, error: Exception) -> Response:
@@ -138,7 +143,8 @@ async def _database_away(request: Request, error: Exception) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     detail = "The service failed to answer this request; its log says why."
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail)
+    # The server closes the connection after an error that nobody foresaw: tell the client.
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, headers={"Connection": "close"})
 
 
 def _path(location: Sequence[str | int], body: Any) -> str:

@@ -7,6 +7,8 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from service.store.tables import Event
+
 JSON = {"Content-Type": "application/json"}
 TOO_LARGE = 50 * 1024 * 1024
 
@@ -41,7 +43,10 @@ CAUSES: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str]] = {
     "huger id": (lambda api: api.post(f"/v1/experiments/{2**64}/cancel"), 404, "unknown_experiment"),
     "events of nothing": (lambda api: api.get("/v1/experiments/7/events"), 404, "unknown_experiment"),
     "bad Last-Event-ID": (
-        lambda api: api.get("/v1/experiments/7/events", headers={"Last-Event-ID": "x"}),
+        lambda api: api.get(
+            api.post("/v1/experiments", json={"preset": "baseline"}).headers["Location"] + "/events",
+            headers={"Last-Event-ID": "x"},
+        ),
         422,
         "invalid_request",
     ),
@@ -128,9 +133,11 @@ def test_an_error_is_a_problem_document(
 
 
 def test_a_failure_of_the_service_is_a_problem_document_without_details(api: httpx.Client, database: Engine) -> None:
-    with database.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE events")
-    answer = api.post("/v1/experiments", json={"preset": "baseline"})
+    Event.__table__.drop(database)
+    try:
+        answer = api.post("/v1/experiments", json={"preset": "baseline"})
+    finally:
+        Event.__table__.create(database)
     assert answer.status_code in (500, 503)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "events" not in answer.text

@@ -11,9 +11,10 @@ import httpx_sse
 from service import schemas
 from service.errors import ServiceError, Unreachable
 from service.specs.experiment import ExperimentSpec
-from service.states import State
+from service.states import TERMINAL, State
 
 RECONNECT_SECONDS = 1.0
+RESTART_SECONDS = 60.0
 
 
 class StreamEvent(NamedTuple):
@@ -130,19 +131,22 @@ class Client:
         return schemas.Alias.model_validate_json(self._send("PUT", f"/v1/models/aliases/{alias}", json=body).content)
 
     def events(self, experiment_id: int, after: int = 0) -> Iterator[StreamEvent]:
-        """An experiment's events until it has ended. A connection that breaks is taken up again where it broke."""
-        seen, ended = after, False
-        while not ended:
+        """An experiment's events until it has ended. A stream that breaks, or that the service ends because it shuts
+        down, is taken up again where it ended."""
+        seen = after
+        while True:
             try:
                 for event in self._stream(experiment_id, seen):
                     # An event without an id of its own repeats the last one.
                     number = int(event.id) if event.id and event.event != "progress" else None
                     seen = number or seen
                     yield StreamEvent(event.event, event.json(), number)
-                ended = True
-            except httpx.TransportError:
-                time.sleep(RECONNECT_SECONDS)
-                self.wait_until_ready(30)
+                if self.experiment(experiment_id).state in TERMINAL:
+                    return
+            except (httpx.TransportError, Unreachable):
+                pass
+            time.sleep(RECONNECT_SECONDS)
+            self.wait_until_ready(RESTART_SECONDS)
 
     def predict_files(self, files: Sequence[tuple[str, bytes]], model: str | None = None) -> schemas.Predictions:
         """Classify encoded pictures, given as (name, content)."""

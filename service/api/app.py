@@ -40,6 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.telemetry = telemetry
+    # Whoever serves the app can replace it, so that streams end when the server is told to.
+    app.state.is_closing = lambda: False
     app.state.models = Models(database, settings.model_cache_size, settings.inference_threads)
     problems.install(app, settings.max_body_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)

@@ -1,6 +1,6 @@
 """What routes depend on. A write transaction is committed here and nowhere else, before the answer is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
@@ -34,6 +34,11 @@ def _telemetry(request: Request) -> Telemetry:
     return telemetry
 
 
+def _is_closing(request: Request) -> Callable[[], bool]:
+    is_closing: Callable[[], bool] = request.app.state.is_closing
+    return is_closing
+
+
 def _read_session(request: Request) -> Iterator[Session]:
     with reading(_database(request)) as session:
         yield session
@@ -55,6 +60,7 @@ AppSettings = Annotated[Settings, Depends(_settings)]
 Database = Annotated[Engine, Depends(_database)]
 ServedModels = Annotated[Models, Depends(_models)]
 AppTelemetry = Annotated[Telemetry, Depends(_telemetry)]
+IsClosing = Annotated[Callable[[], bool], Depends(_is_closing)]
 # scope="function": over before the response begins, so that a client is never told of what was not committed.
 ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
 WriteSession = Annotated[Session, Depends(_write_session, scope="function")]

@@ -88,10 +88,11 @@ def _server(settings: Settings) -> "uvicorn.Server":
 
     from service.api.app import create_app
 
-    config = uvicorn.Config(
-        create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS
-    )
-    return uvicorn.Server(config)
+    app = create_app(settings)
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS)
+    server = uvicorn.Server(config)
+    app.state.is_closing = lambda: server.should_exit
+    return server
 
 
 def _serve(server: "uvicorn.Server", listener: socket.socket) -> None:

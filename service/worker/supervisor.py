@@ -4,6 +4,7 @@ One thread does all of it. Trainings run elsewhere and put their events into the
 that hogs its interpreter nor a large artifact on its way can delay a heartbeat.
 """
 
+import contextlib
 import logging
 import os
 import queue as queues
@@ -182,6 +183,11 @@ class Supervisor:
         self._engine.prepare()
 
     def _shut_down(self) -> None:
+        # What was reported before the end is not thrown away: a training may have finished at this very moment.
+        with contextlib.suppress(OperationalError):
+            self._receive()
+            for run in list(self._runs.values()):
+                self._write_pending(run)
         for run in list(self._runs.values()):
             run.child.close()
             try:

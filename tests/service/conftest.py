@@ -22,16 +22,21 @@ class Service:
     data_dir: Path
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
+@pytest.fixture
+def free_port() -> int:
+    return find_free_port()
+
+
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory, wanted_datasets_dir: Path) -> Iterator[Service]:
     data_dir = tmp_path_factory.mktemp("up") / "not" / "there" / "yet"
-    port = free_port()
+    port = find_free_port()
     log = tmp_path_factory.mktemp("log") / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -78,7 +83,7 @@ def quick() -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def trained(service: Service, quick: dict[str, object]) -> int:
-    """The id of an experiment that the service has trained; `production` means its model."""
+    """The id of an experiment that the service has trained."""
     with Client(service.url) as client:
         experiment_id = client.submit(quick).id
         list(client.events(experiment_id))

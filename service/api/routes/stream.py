@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service import schemas
-from service.api.deps import AppSettings, Database, ExperimentId, ReadSession
+from service.api.deps import AppSettings, Database, ExperimentId, IsClosing, ReadSession
 from service.states import TERMINAL
 from service.store import experiments
 from service.store.database import reading
@@ -28,6 +28,7 @@ async def events(
     experiment_id: Annotated[int, Depends(_existing)],
     database: Database,
     settings: AppSettings,
+    is_closing: IsClosing,
     last_event_id: Annotated[int, Header(ge=0, le=experiments.MAX_ID)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     """All events so far and then each as it happens, until the experiment has ended.
@@ -50,7 +51,8 @@ async def events(
             data = event.data | {"created_at": event.created_at}
             yield ServerSentEvent(event=event.type, id=str(event.number), data=data)
             seen = event.number
-        if ended:
+        # At a shutdown, too: the client comes back with the number of its last event.
+        if ended or is_closing():
             return
         if progress != shown:
             yield ServerSentEvent(event="progress", data=progress)

@@ -1,17 +1,21 @@
 """A client of the service's HTTP API; returns `service.schemas`, raises `service.errors`."""
 
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import httpx
 import httpx_sse
+from pydantic import BaseModel, ValidationError
 
 from service import schemas
-from service.errors import ServiceError, Unreachable
+from service.errors import InvalidInput, ServiceError, Unreachable
 from service.specs.experiment import ExperimentSpec
 from service.states import TERMINAL, State
+
+Answer = TypeVar("Answer", bound=BaseModel)
 
 RECONNECT_SECONDS = 1.0
 RESTART_SECONDS = 60.0
@@ -28,8 +32,8 @@ class StreamEvent(NamedTuple):
 class Client:
     """Talks to one service.
 
-    Every method raises `Unreachable` if no answer comes, and `ServiceError` with the problem document's text if the
-    service refuses.
+    Every method raises `Unreachable` if no answer comes, `ServiceError` with the problem document's text if the service
+    refuses (or answers as Numeral would not), and `InvalidInput` for what cannot be sent at all.
     """
 
     def __init__(self, server: str, api_key: str | None = None, timeout: float = 60.0) -> None:
@@ -39,6 +43,8 @@ class Client:
             self._http = httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=timeout)
         except httpx.InvalidURL as error:
             raise Unreachable(f"{server!r} is not a usable address: {error}.") from None
+        except UnicodeEncodeError:
+            raise InvalidInput("The API key has characters that no HTTP header can carry.") from None
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +60,7 @@ class Client:
 
     def health(self) -> schemas.Health:
         """What `/readyz` answers."""
-        return schemas.Health.model_validate_json(self._get("/readyz").content)
+        return self._parse(schemas.Health, self._get("/readyz"))
 
     def wait_until_ready(self, seconds: float) -> schemas.Health:
         """Ask until the service is ready; raises the last error when `seconds` are over."""
@@ -84,7 +90,7 @@ class Client:
         while left > 0:
             asked = {"state": state, "tag": tag, "limit": min(left, 500), "cursor": cursor}
             known = {name: value for name, value in asked.items() if value is not None}
-            page = schemas.Page.model_validate_json(self._get("/v1/experiments", params=known).content)
+            page = self._parse(schemas.Page, self._get("/v1/experiments", params=known))
             yield from page.items
             cursor, left = page.next_cursor, left - len(page.items)
             if cursor is None:
@@ -97,38 +103,38 @@ class Client:
     def metrics(self, experiment_id: int) -> list[schemas.EpochMetrics]:
         """The epochs that are finished."""
         answer = self._get(f"/v1/experiments/{experiment_id}/metrics")
-        return schemas.Metrics.model_validate_json(answer.content).items
+        return self._parse(schemas.Metrics, answer).items
 
     def evaluation(self, experiment_id: int) -> schemas.Evaluation:
         """What the exported model does with the test set."""
         answer = self._get(f"/v1/experiments/{experiment_id}/evaluation")
-        return schemas.Evaluation.model_validate_json(answer.content)
+        return self._parse(schemas.Evaluation, answer)
 
     def artifacts(self, experiment_id: int) -> list[schemas.Artifact]:
         """An experiment's files, without their content."""
         answer = self._get(f"/v1/experiments/{experiment_id}/artifacts")
-        return schemas.Artifacts.model_validate_json(answer.content).items
+        return self._parse(schemas.Artifacts, answer).items
 
     def download(self, experiment_id: int, name: str) -> bytes:
         """A file's content."""
-        return self._get(f"/v1/experiments/{experiment_id}/artifacts/{name}").content
+        return self._get(f"/v1/experiments/{experiment_id}/artifacts/{_segment(name)}").content
 
     def presets(self) -> list[schemas.Preset]:
         """All presets."""
-        return schemas.Presets.model_validate_json(self._get("/v1/presets").content).items
+        return self._parse(schemas.Presets, self._get("/v1/presets")).items
 
     def datasets(self) -> list[schemas.Dataset]:
         """All datasets."""
-        return schemas.Datasets.model_validate_json(self._get("/v1/datasets").content).items
+        return self._parse(schemas.Datasets, self._get("/v1/datasets")).items
 
     def models(self) -> list[schemas.Model]:
         """All models, newest first."""
-        return schemas.Models.model_validate_json(self._get("/v1/models").content).items
+        return self._parse(schemas.Models, self._get("/v1/models")).items
 
     def set_alias(self, alias: str, experiment_id: int) -> schemas.Alias:
         """Let an alias mean an experiment's model."""
         body = schemas.AliasTarget(experiment_id=experiment_id).model_dump()
-        return schemas.Alias.model_validate_json(self._send("PUT", f"/v1/models/aliases/{alias}", json=body).content)
+        return self._parse(schemas.Alias, self._send("PUT", f"/v1/models/aliases/{_segment(alias)}", json=body))
 
     def events(self, experiment_id: int, after: int = 0) -> Iterator[StreamEvent]:
         """An experiment's events until it has ended. A stream that breaks, or that the service ends because it shuts
@@ -136,15 +142,20 @@ class Client:
         seen = after
         while True:
             try:
+                # Asked before the stream: what has ended by then is told of in it, to the last event.
+                over = self.experiment(experiment_id).state in TERMINAL
                 for event in self._stream(experiment_id, seen):
                     # An event without an id of its own repeats the last one.
                     number = int(event.id) if event.id and event.event != "progress" else None
                     seen = number or seen
+                    over = over or event.event in TERMINAL
                     yield StreamEvent(event.event, event.json(), number)
-                if self.experiment(experiment_id).state in TERMINAL:
-                    return
+            except httpx_sse.SSEError:
+                raise ServiceError(f"{self._server} does not answer as Numeral does.") from None
             except (httpx.TransportError, Unreachable):
-                pass
+                over = False
+            if over:
+                return
             time.sleep(RECONNECT_SECONDS)
             self.wait_until_ready(RESTART_SECONDS)
 
@@ -161,8 +172,8 @@ class Client:
         return self._predict(model, content=pixels, headers={"Content-Type": "application/octet-stream"})
 
     def _predict(self, model: str | None, **request: Any) -> schemas.Predictions:
-        path = f"/v1/models/{model}/predict" if model else "/v1/predict"
-        return schemas.Predictions.model_validate_json(self._send("POST", path, **request).content)
+        path = f"/v1/models/{_segment(model)}/predict" if model else "/v1/predict"
+        return self._parse(schemas.Predictions, self._send("POST", path, **request))
 
     def _stream(self, experiment_id: int, after: int) -> Iterator[httpx_sse.ServerSentEvent]:
         path = f"/v1/experiments/{experiment_id}/events"
@@ -171,14 +182,20 @@ class Client:
         with httpx_sse.connect_sse(
             self._http, "GET", path, headers={"Last-Event-ID": str(after)}, timeout=timeout
         ) as source:
-            if source.response.is_error:
+            if not source.response.is_success:
                 source.response.read()
                 raise _refused(source.response)
             # Keep-alive comments come out as events without data.
             yield from (event for event in source.iter_sse() if event.data)
 
     def _experiment(self, answer: httpx.Response) -> schemas.Experiment:
-        return schemas.Experiment.model_validate_json(answer.content)
+        return self._parse(schemas.Experiment, answer)
+
+    def _parse(self, kind: type[Answer], answer: httpx.Response) -> Answer:
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError:
+            raise ServiceError(f"{answer.url} does not answer as Numeral does.", answer.status_code) from None
 
     def _get(self, path: str, **request: Any) -> httpx.Response:
         return self._send("GET", path, **request)
@@ -191,9 +208,16 @@ class Client:
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"No answer from {self._server} ({reason}). Is the service running?") from None
-        if answer.is_error:
+        except (httpx.InvalidURL, ValueError) as error:
+            raise InvalidInput(f"The request cannot be sent: {error}.") from None
+        if not answer.is_success:
             raise _refused(answer)
         return answer
+
+
+def _segment(text: str) -> str:
+    """One segment of a path, whatever characters it has."""
+    return urllib.parse.quote(text, safe="")
 
 
 def _refused(answer: httpx.Response) -> ServiceError:

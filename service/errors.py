@@ -2,6 +2,7 @@
 
     NumeralError
     ├── ConfigurationError         settings, schema or environment cannot work
+    │   └── SchemaOutdated         `numeral db upgrade` would mend it
     ├── NotFound                   the caller named something that does not exist
     │   ├── UnknownExperiment
     │   ├── UnknownArtifact
@@ -38,6 +39,12 @@ class ConfigurationError(NumeralError):
     """The settings, the database schema or the installation cannot work as they are."""
 
     code = "configuration"
+
+
+class SchemaOutdated(ConfigurationError):
+    """The database's schema is older than this version's, or there is none yet."""
+
+    code = "schema_outdated"
 
 
 class NotFound(NumeralError):

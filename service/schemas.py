@@ -177,7 +177,7 @@ class Models(Schema):
 class AliasTarget(BaseModel):
     """Which experiment's model an alias shall mean."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     experiment_id: int
 

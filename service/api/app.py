@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from threading import Event
 
 import anyio.to_thread
 from fastapi import FastAPI
@@ -19,8 +20,11 @@ DESCRIPTION = """Train handwritten-digit experiments and classify images with wh
 Every error is a problem document (RFC 9457) with a stable `code`."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The API over the database that the settings name. Its schema is checked when the app starts."""
+def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
+    """The API over the database that the settings name. Its schema is checked when the app starts.
+
+    Whoever serves it sets `closing` when the server is told to end, so that event streams end, too.
+    """
     database = open_engine(settings.resolved_database_url)
     telemetry = Telemetry(database)
 
@@ -40,8 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.telemetry = telemetry
-    # Whoever serves the app can replace it, so that streams end when the server is told to.
-    app.state.is_closing = lambda: False
+    app.state.closing = closing or Event()
     app.state.models = Models(database, settings.model_cache_size, settings.inference_threads)
     problems.install(app, settings.max_body_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)

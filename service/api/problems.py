@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -47,7 +48,8 @@ def install(app: FastAPI, max_body_bytes: int) -> None:
     app.add_exception_handler(errors.NumeralError, _numeral_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, _database_away)
+    for away in (OperationalError, PoolTimeout):
+        app.add_exception_handler(away, _database_away)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -98,7 +100,7 @@ async def _numeral_error(request: Request, error: Exception) -> Response:
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    kind = request.headers.get("Content-Type", "")
+    kind = request.headers.get("Content-Type", "").lower()
     if error.body is not None and "json" not in kind:
         detail = f"Send the body as JSON, with Content-Type: application/json (it is {kind or 'missing'})."
         return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, errors.UnsupportedMedia.code, detail)
@@ -117,6 +119,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     match error.status_code:
+        case 400:
+            # What parsers give up on: a broken form, invalid UTF-8, nesting without end, numbers of 5,000 digits.
+            code, detail = "unreadable_body", f"The body cannot be parsed: {error.detail}."
         case 404:
             code, detail = "no_such_route", f"There is nothing at {request.url.path}."
         case 405:

@@ -1,7 +1,6 @@
 """`numeral demo`: the whole way once, from a submitted experiment to a digit read over HTTP."""
 
 import io
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.cli.options import DataDir, Host, Port
+from service.cli.options import DataDir, Host, Port, url
+from service.cli.serving import listen
 from service.errors import ConfigurationError, DatasetUnavailable, ServiceError
 from service.settings import Settings, load_settings
 from service.states import State
@@ -46,8 +46,9 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
         answer = client.predict_files([("digit.png", _png(image))], model=str(experiment.id)).predictions[0]
         say(f"\nThis test image was sent to the service as a PNG:\n{render.digit(image.tolist())}")
         say(f"It answered [bold]{answer.digit}[/] with confidence {answer.confidence:.1%}; the label is {label}.")
+    kept = "the database that NUMERAL_DATABASE_URL names" if settings.database_url else settings.data_dir
     say(
-        f"\nThe model and its record are kept in {settings.data_dir}. Go on with:\n"
+        f"\nThe model and its record are kept in {kept}. Go on with:\n"
         "  numeral up                                      the service, at http://127.0.0.1:8000\n"
         "  numeral experiment submit --preset baseline     train in earnest, six epochs\n"
         "  numeral predict FILE.png                        classify a picture\n"
@@ -83,16 +84,20 @@ def _service(settings: Settings, port: int) -> Iterator["Client"]:
     from service.cli.render import console
     from service.client import Client
 
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     log = settings.data_dir / "demo.log"
-    where = ["--host", settings.host, "--port", str(port), "--data-dir", str(settings.data_dir)]
-    with log.open("wb") as output:
-        process = subprocess.Popen([sys.executable, "-m", "service", "up", *where], stdout=output, stderr=output)
-    url = f"http://{settings.host}:{port}"
     try:
-        with Client(url) as client:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = log.open("wb")
+    except OSError as error:
+        raise ConfigurationError(f"{log} cannot be written: {error.strerror}") from None
+    where = ["--host", settings.host, "--port", str(port), "--data-dir", str(settings.data_dir)]
+    with output:
+        process = subprocess.Popen([sys.executable, "-m", "service", "up", *where], stdout=output, stderr=output)
+    server = url(settings.host, port)
+    try:
+        with Client(server) as client:
             _wait(client, process, log)
-            console.print(f"The service is up at {url}, its log is {log}.")
+            console.print(f"The service is up at {server}, its log is {log}.")
             yield client
     finally:
         process.terminate()
@@ -115,8 +120,7 @@ def _wait(client: "Client", process: subprocess.Popen[bytes], log: Path) -> None
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with listen(host, 0) as probe:
         port: int = probe.getsockname()[1]
         return port
 

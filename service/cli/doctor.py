@@ -1,6 +1,5 @@
 """`numeral doctor`: what on this machine would keep the service from working."""
 
-import importlib.util
 import json
 import os
 import platform
@@ -13,8 +12,8 @@ from typing import Literal, NamedTuple
 
 import typer
 
-from service.cli.options import DataDir, Json
-from service.errors import ConfigurationError, DatasetUnavailable
+from service.cli.options import DataDir, Json, missing_for_training
+from service.errors import ConfigurationError, DatasetUnavailable, SchemaOutdated
 from service.settings import Settings, load_settings
 
 Verdict = Literal["ok", "warning", "failed"]
@@ -80,8 +79,10 @@ def _database(settings: Settings) -> Finding:
             # Looking at it would make it.
             return Finding("database", "ok", f"{shown} does not exist yet; `numeral up` makes it")
         check_schema(engine)
+    except SchemaOutdated as error:
+        return Finding("database", "warning", str(error))
     except ConfigurationError as error:
-        return Finding("database", "warning" if "db upgrade" in str(error) else "failed", str(error))
+        return Finding("database", "failed", str(error))
     except SQLAlchemyError as error:
         return Finding("database", "failed", str(error).partition("\n")[0])
     return Finding("database", "ok", shown)
@@ -91,7 +92,7 @@ def _disk(settings: Settings) -> Finding:
     folder = settings.data_dir.absolute()
     while not folder.exists():
         folder = folder.parent
-    if not os.access(folder, os.W_OK):
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
         return Finding("data directory", "failed", f"{settings.data_dir} cannot be written")
     free = shutil.disk_usage(folder).free / 2**30
     # A baseline experiment stores about 40 MB of artifacts.
@@ -99,9 +100,7 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _training(settings: Settings) -> Finding:
-    needed = ("keras", "tensorflow", "tf2onnx", "onnx", "sklearn", *({settings.keras_backend} - {"tensorflow"}))
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_for_training():
         detail = f"{', '.join(missing)} missing: install `numeral[train]`; `numeral api` works without"
         return Finding("training", "warning", detail)
     return Finding("training", "ok", f"Keras {version('keras')} on {settings.keras_backend}")

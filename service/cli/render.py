@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -105,7 +106,7 @@ def summary(item: schemas.Experiment) -> str:
 
 def plain(text: str) -> str:
     """User-given text, safe to print with markup on."""
-    return text.replace("[", r"\[")
+    return escape(text)
 
 
 def _line(event: StreamEvent) -> str | None:

@@ -1,8 +1,6 @@
 """Commands that run the service, or parts of it."""
 
-import importlib.util
 import logging
-import os
 import signal
 import socket
 import threading
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from service.cli.options import DataDir, Host, Port
-from service.errors import ConfigurationError
+from service.cli.options import DataDir, Host, Port, missing_for_training, url
+from service.errors import ConfigurationError, NumeralError
 from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -33,10 +31,10 @@ def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     _need_training()
     _log()
     _upgrade(settings)
-    with _listen(settings) as listener:
+    with listen(settings.host, settings.port) as listener:
         server = _server(settings)
         # Only now: the start of its first child would compete with the API's own.
-        with _worker_beside(settings):
+        with _worker_beside(settings, server):
             _serve(server, listener)
 
 
@@ -45,7 +43,7 @@ def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     _log()
     _check_schema(settings)
-    with _listen(settings) as listener:
+    with listen(settings.host, settings.port) as listener:
         _serve(_server(settings), listener)
 
 
@@ -71,14 +69,18 @@ def db_upgrade(data_dir: DataDir = None) -> None:
     typer.echo(f"The schema is at {_upgrade(settings)}.")
 
 
-def _listen(settings: Settings) -> socket.socket:
-    """A socket that listens already, so that a taken port is found out before anything else is started."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens already, so that a taken port is found out before anything else is started.
+
+    Raises:
+        ConfigurationError: it cannot listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigurationError(
-            f"Port {settings.port} on {settings.host} cannot be listened on ({error.strerror}): "
+            f"Port {port} on {host} cannot be listened on ({error.strerror}): "
             "choose another with --port or NUMERAL_PORT."
         ) from None
 
@@ -88,11 +90,15 @@ def _server(settings: Settings) -> "uvicorn.Server":
 
     from service.api.app import create_app
 
-    app = create_app(settings)
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS)
-    server = uvicorn.Server(config)
-    app.state.is_closing = lambda: server.should_exit
-    return server
+    closing = threading.Event()
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            closing.set()
+            await super().shutdown(sockets)
+
+    app = create_app(settings, closing)
+    return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS))
 
 
 def _serve(server: "uvicorn.Server", listener: socket.socket) -> None:
@@ -100,13 +106,12 @@ def _serve(server: "uvicorn.Server", listener: socket.socket) -> None:
     # done.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, frame: None)
-    host, port = listener.getsockname()[:2]
-    typer.echo(f"Numeral is at http://{host}:{port} (API: /docs). Ctrl-C ends it.")
+    typer.echo(f"Numeral is at {url(*listener.getsockname()[:2])} (API: /docs). Ctrl-C ends it.")
     server.run(sockets=[listener])
 
 
 @contextmanager
-def _worker_beside(settings: Settings) -> Iterator[None]:
+def _worker_beside(settings: Settings, server: "uvicorn.Server") -> Iterator[None]:
     """A supervisor in a thread of this process; its trainings are processes of their own."""
     from service.store.database import open_engine
     from service.worker.supervisor import Supervisor
@@ -117,11 +122,12 @@ def _worker_beside(settings: Settings) -> Iterator[None]:
     def work() -> None:
         try:
             supervisor.run(stop)
-        except Exception:
+        except Exception as error:
             # A service that answers but never trains would be worse than one that ends.
-            logger.exception("the worker failed; the service ends")
+            expected = isinstance(error, NumeralError)
+            logger.error("the worker failed, the service ends: %s", error, exc_info=not expected)
             failed.set()
-            os.kill(os.getpid(), signal.SIGTERM)
+            server.should_exit = True
 
     thread = threading.Thread(target=work, name="supervisor")
     thread.start()
@@ -162,8 +168,7 @@ def _database_errors(settings: Settings) -> Iterator[None]:
 
 
 def _need_training() -> None:
-    missing = [name for name in ("keras", "sklearn", "tf2onnx") if importlib.util.find_spec(name) is None]
-    if missing:
+    if missing := missing_for_training():
         raise ConfigurationError(
             f"Training needs {', '.join(missing)}: install `numeral[train]` (or `numeral[gpu]`), "
             "or run `numeral api` to serve without training."

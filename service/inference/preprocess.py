@@ -34,9 +34,9 @@ def _grey(picture: Image.Image) -> NDArray[np.float32]:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith(("I", "F")):
         # 16 bits (or more) a pixel: scaled by what they hold, as modes of this kind name no white.
-        deep = np.nan_to_num(np.asarray(picture, np.float32))
-        scaled: NDArray[np.float32] = (deep - deep.min()) * np.float32(255 / max(float(np.ptp(deep)), 1.0))
-        return scaled
+        deep = np.nan_to_num(np.asarray(picture, np.float32)).astype(np.float64)
+        scaled: NDArray[np.float64] = (deep - deep.min()) * (255 / max(np.ptp(deep), 1e-9))
+        return scaled.astype(np.float32)
     if picture.has_transparency_data:
         picture = _on_paper(picture.convert("RGBA"))
     grey = picture.convert("L")

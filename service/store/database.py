@@ -15,11 +15,11 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, SchemaOutdated
 
 SQLITE_BUSY_MILLISECONDS = 60_000
 NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", "9p", "afs", "ceph", "fuse.sshfs"})
-# As many connections as the API has threads that may want one.
+# A thread holds one connection at a time, and the API has 40 threads.
 POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 35}
 MIGRATION_LOCK = 7_200_001
 """Any number that no other program takes for an advisory lock in this database."""
@@ -50,7 +50,7 @@ def open_engine(url: str) -> Engine:
 def _open_sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:" or "uri" in url.query or "mode" in url.query:
         raise ConfigurationError("SQLite must be a file that workers can share: use sqlite:///path/to/file.db")
-    path = Path(url.database).absolute()
+    path = Path(url.database).resolve()
     if (kind := filesystem(path)) in NETWORK_FILESYSTEMS:
         raise ConfigurationError(f"{path} is on a network filesystem ({kind}), which SQLite cannot lock: use Postgres")
     # isolation_level=None: the driver must not begin transactions by itself; `_begin` says which kind to begin.
@@ -100,7 +100,7 @@ def filesystem(path: Path) -> str:
     mounts = [
         (len(Path(mount.mountpoint).parts), mount.fstype)
         for mount in psutil.disk_partitions(all=True)
-        if path.absolute().is_relative_to(mount.mountpoint)
+        if path.resolve().is_relative_to(mount.mountpoint)
     ]
     return max(mounts)[1] if mounts else ""
 
@@ -123,7 +123,7 @@ def migrate(engine: Engine) -> str:
     """Bring the schema to the newest version, which is returned. A SQLite file's folder is made if need be.
 
     Raises:
-        ConfigurationError: that folder cannot be made.
+        ConfigurationError: that folder cannot be made, or the schema is of a newer version.
     """
     _make_folder(engine)
     config = _alembic_config()
@@ -131,9 +131,18 @@ def migrate(engine: Engine) -> str:
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        _refuse_newer(MigrationContext.configure(connection).get_current_revision())
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return _newest()
+
+
+def _refuse_newer(present: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(_alembic_config()).walk_revisions()}
+    if present is not None and present not in known:
+        raise ConfigurationError(
+            f"The database's schema is at {present}, which this version does not know: a newer version made it."
+        )
 
 
 def _make_folder(engine: Engine) -> None:
@@ -154,12 +163,14 @@ def check_schema(engine: Engine) -> None:
     """Do nothing if the database has the schema that this code expects.
 
     Raises:
-        ConfigurationError: it has not; the message says what to run.
+        SchemaOutdated: it has not yet; the message says what to run.
+        ConfigurationError: the schema is of a newer version.
     """
     with _read_only(engine).connect() as connection:
         present = MigrationContext.configure(connection).get_current_revision()
+    _refuse_newer(present)
     if present != (newest := _newest()):
-        raise ConfigurationError(
+        raise SchemaOutdated(
             f"The database's schema is at {present or 'nothing'}, this version needs {newest}: "
             "run `numeral db upgrade`."
         )

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from service.errors import ExportFailed
+from service.errors import Diverged, ExportFailed
 from service.specs.experiment import ExperimentSpec
 from service.train.models import build
 
@@ -41,6 +41,7 @@ def export(model: keras.Sequential, spec: ExperimentSpec, images: NDArray[np.uin
     """Write both files and check the ONNX one against the model on `(n, 28, 28, 1)` images.
 
     Raises:
+        Diverged: the model's predictions are no numbers, after a last step that spoilt its weights.
         ExportFailed: a file could not be written or loaded, or the two models disagree.
     """
     final = build(spec, precision="float32")
@@ -90,6 +91,8 @@ def _run(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _difference(probabilities: NDArray[np.float32], model: keras.Sequential, images: NDArray[np.uint8]) -> float:
     trained = model.predict(images, batch_size=BATCH, verbose=0)
+    if not np.isfinite(trained).all():
+        raise Diverged("The training diverged: the model's predictions are no numbers.")
     return float(np.abs(probabilities - trained).max())
 
 

@@ -7,23 +7,12 @@ learns goes back over the connection it inherited; its output goes wherever its 
 import os
 import sys
 import threading
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from service.data import catalogue
 from service.errors import TrainingFailed
-from service.specs.experiment import ExperimentSpec
 from service.train.events import Failed, Progress
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a child is told."""
-
-    spec: ExperimentSpec
-    datasets_dir: Path | None
-    cache_dir: Path
+from service.worker.messages import Accepted, Job
 
 
 def main(descriptor: int) -> None:
@@ -35,6 +24,7 @@ def main(descriptor: int) -> None:
         job: Job = connection.recv()
     except EOFError:
         return
+    connection.send(Accepted())
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
 
     def report(fraction: float) -> None:

@@ -1,36 +1,36 @@
 """The local engine: every training is a child process of its own, so that all its memory comes back when it ends."""
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from multiprocessing import Pipe
 
 from service.train.events import Event
-from service.worker.child import Job
+from service.worker.messages import Accepted, Exited, Job
+
+logger = logging.getLogger(__name__)
 
 LOG_LIMIT = 1024 * 1024
+START_SECONDS = 120
+"""A child that dies later than this has been up: its imports are not to blame."""
 
 
-@dataclass(frozen=True)
-class Exited:
-    """A child is gone; negative statuses are signals, as `subprocess` has them."""
-
-    status: int
-
-
-Deliver = Callable[[Event | Exited], None]
+Report = Accepted | Event | Exited
+Deliver = Callable[[Report], None]
 
 
 class Child:
     """A process that waits for one job, does it and ends."""
 
     def __init__(self, keras_backend: str) -> None:
+        self._began = time.monotonic()
         self._connection, theirs = Pipe()
         # Unnamed, so that it is gone with its last user, however that one ends.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the child)
@@ -63,13 +63,18 @@ class Child:
         """Also the id of its process group and session."""
         return self._process.pid
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._began
+
     def is_alive(self) -> bool:
         """Whether the process has not ended yet."""
         return self._process.poll() is None
 
     def begin(self, job: Job, deliver: Deliver) -> None:
-        """Hand over the job. `deliver` is called, from a thread of the child's own, with each event and with `Exited`
-        at the end."""
+        """Hand over the job. `deliver` is called, from a thread of the child's own, with `Accepted`, each event, and
+        `Exited` at the end."""
         # A child that has ended already cannot take it; the reader finds out how it ended.
         with contextlib.suppress(OSError):
             self._connection.send(job)
@@ -106,6 +111,11 @@ class Child:
                     deliver(self._connection.recv())
             except (EOFError, OSError):
                 deliver(Exited(self._process.wait()))
+            except Exception:
+                # A message that cannot be read: without this the supervisor would wait for the next one for ever.
+                logger.exception("training process %d sent what cannot be read", self.pid)
+                self.kill()
+                deliver(Exited(self._process.wait()))
 
 
 class LocalEngine:
@@ -115,9 +125,17 @@ class LocalEngine:
         self._keras_backend = keras_backend
         self._spare: Child | None = None
 
-    def prepare(self) -> None:
-        """Have a spare child, unless there is one."""
-        self._spare = self._living_spare() or Child(self._keras_backend)
+    def prepare(self) -> str | None:
+        """Have a spare child. If the last one has died while it started, what it printed is returned."""
+        dead = self._spare
+        if dead is not None and dead.is_alive():
+            return None
+        self._spare = Child(self._keras_backend)
+        if dead is None:
+            return None
+        output = dead.log().decode(errors="replace")
+        dead.close()
+        return output if dead.age < START_SECONDS else None
 
     def start(self, job: Job, deliver: Deliver) -> Child:
         """Train in the spare child, or in a fresh one if there is none."""

@@ -1,7 +1,7 @@
 """The supervisor: claims experiments, keeps their leases alive, and is the only writer of what their trainings report.
 
-One thread does all of it. Trainings run elsewhere and put their events into the supervisor's inbox, so neither a `fit`
-that hogs its interpreter nor a large artifact on its way can delay a heartbeat.
+One thread does all of it. Trainings run elsewhere and put their events into the supervisor's inbox, so that a `fit`
+that hogs its interpreter, or an artifact on its way through the pipe, does not delay a heartbeat.
 """
 
 import contextlib
@@ -19,15 +19,16 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from service.errors import LeaseLost
+from service.errors import ConfigurationError, LeaseLost
 from service.schemas import Evaluation
 from service.settings import Settings
 from service.store import queue, results
 from service.store.database import reading, writing
 from service.store.queue import Lease
-from service.train.events import EpochEnd, Evaluated, Event, Failed, Finished, Progress, Started
-from service.worker.child import Job
-from service.worker.local import Child, Exited, LocalEngine
+from service.train.events import EpochEnd, Evaluated, Failed, Finished, Progress, Started
+from service.worker import local
+from service.worker.local import Child, LocalEngine
+from service.worker.messages import Accepted, Exited, Job
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ class Cancel:
     """The owner asked for the end, and the child is gone. Takes the place of whatever the child had reported."""
 
 
-Report = Event | Exited | Cancel
+Report = local.Report | Cancel
+
+MAX_FAILED_STARTS = 3
+"""How many training processes in a row may die before they take a job, until the worker gives up."""
 
 
 @dataclass
@@ -49,6 +53,8 @@ class Run:
     pending: deque[Report] = field(default_factory=deque)
     """Reported, but not in the database yet; in order."""
     evaluation: Evaluation | None = None
+    accepted: bool = False
+    epochs: int = 0
 
 
 class Supervisor:
@@ -60,13 +66,17 @@ class Supervisor:
         self._settings = settings
         self._engine = LocalEngine(settings.keras_backend)
         self._runs: dict[str, Run] = {}
-        self._inbox: queues.SimpleQueue[tuple[str, Event | Exited]] = queues.SimpleQueue()
+        self._inbox: queues.SimpleQueue[tuple[str, local.Report]] = queues.SimpleQueue()
         self._beat = 0.0
+        self._failed_starts = 0
 
     def run(self, stop: Flag) -> None:
-        """Work until `stop` is set; then end the children and give their experiments back to the queue."""
+        """Work until `stop` is set; then end the children and give their experiments back to the queue.
+
+        Raises:
+            ConfigurationError: training processes cannot start on this machine.
+        """
         logger.info("worker %s: %d slot(s)", self.name, self._settings.slots)
-        self._engine.prepare()
         try:
             while not stop.is_set():
                 try:
@@ -79,14 +89,16 @@ class Supervisor:
             self._shut_down()
 
     def _turn(self) -> None:
-        self._claim()
-        self._receive()
-        for run in list(self._runs.values()):
-            self._write_pending(run)
+        # First, so that a worker that was suspended renews what it still holds before it looks for what others lost.
         if time.monotonic() - self._beat >= self._settings.heartbeat_seconds:
             self._beat = time.monotonic()
             for run in list(self._runs.values()):
                 self._heartbeat(run)
+        self._claim()
+        self._prepare()
+        self._receive(min(self._settings.poll_seconds, self._settings.heartbeat_seconds))
+        for run in list(self._runs.values()):
+            self._write_pending(run)
 
     def _claim(self) -> None:
         while len(self._runs) < self._settings.slots:
@@ -106,10 +118,17 @@ class Supervisor:
         child = self._engine.start(job, lambda event: self._inbox.put((lease.token, event)))
         self._runs[lease.token] = Run(lease, child)
 
-    def _receive(self) -> None:
-        """Wait a moment for events, then take all that there are."""
+    def _prepare(self) -> None:
+        """Have a spare child, but not while a training begins: the spare's imports would compete with it."""
+        if all(run.epochs for run in self._runs.values()):
+            output = self._engine.prepare()
+            if output is not None:
+                self._start_failed(output)
+
+    def _receive(self, wait: float) -> None:
+        """Wait at most so many seconds for an event, then take all that there are."""
         try:
-            token, event = self._inbox.get(timeout=self._settings.poll_seconds)
+            token, event = self._inbox.get(timeout=wait)
             while True:
                 if run := self._runs.get(token):
                     run.pending.append(event)
@@ -128,23 +147,27 @@ class Supervisor:
                 self._drop(run)
                 return
             run.pending.popleft()
-            if isinstance(event, EpochEnd):
-                # Not sooner: the spare's imports would compete with the start of this training.
-                self._engine.prepare()
             if over:
                 logger.info("experiment %d: %s", run.lease.experiment_id, over)
+                output = run.child.log().decode(errors="replace")
                 self._drop(run)
+                if not run.accepted and isinstance(event, Exited):
+                    self._start_failed(output)
                 return
 
     def _write(self, session: Session, run: Run, event: Report) -> str | None:
         """Store one event; returns how the experiment ended if this was its last one."""
         match event:
+            case Accepted():
+                run.accepted = True
+                self._failed_starts = 0
             case Started(device, parameters):
                 results.start(session, run.lease, device, parameters)
             case Progress(fraction):
                 results.progress(session, run.lease, fraction)
             case EpochEnd(metrics):
                 results.epoch(session, run.lease, metrics)
+                run.epochs = metrics.epoch
             case Evaluated(report):
                 # Kept until the end: evaluation, files and state are committed together.
                 run.evaluation = report
@@ -158,6 +181,10 @@ class Supervisor:
             case Cancel():
                 results.cancelled(session, run.lease, run.child.log())
                 return "cancelled"
+            case Exited() if not run.accepted:
+                # No fault of the experiment: another worker, or another process, may do better.
+                queue.give_back(session, run.lease)
+                return "given back, its process did not start"
             case Exited(status):
                 code, message = _explain(status)
                 results.fail(session, run.lease, code, message, run.child.log())
@@ -177,17 +204,34 @@ class Supervisor:
             run.pending = deque([Cancel()])
             self._write_pending(run)
 
+    def _start_failed(self, output: str) -> None:
+        """A process died before it took a job.
+
+        Raises:
+            ConfigurationError: for the `MAX_FAILED_STARTS`-th time in a row.
+        """
+        logger.error("a training process did not start; it printed:\n%s", output)
+        self._failed_starts += 1
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            last = (output.strip().splitlines() or ["they print nothing"])[-1]
+            raise ConfigurationError(f"Training processes do not start on this machine: {last}")
+
     def _drop(self, run: Run) -> None:
         run.child.close()
         del self._runs[run.lease.token]
-        self._engine.prepare()
 
     def _shut_down(self) -> None:
-        # What was reported before the end is not thrown away: a training may have finished at this very moment.
-        with contextlib.suppress(OperationalError):
-            self._receive()
-            for run in list(self._runs.values()):
-                self._write_pending(run)
+        try:
+            # What was reported before the end is not thrown away: a training may have finished at this very moment.
+            with contextlib.suppress(OperationalError, ConfigurationError):
+                self._receive(0)
+                for run in list(self._runs.values()):
+                    self._write_pending(run)
+        finally:
+            self._give_all_back()
+            self._engine.close()
+
+    def _give_all_back(self) -> None:
         for run in list(self._runs.values()):
             run.child.close()
             try:
@@ -197,7 +241,6 @@ class Supervisor:
             except (LeaseLost, OperationalError) as error:
                 logger.warning("experiment %d could not be given back: %s", run.lease.experiment_id, error)
         self._runs.clear()
-        self._engine.close()
 
 
 def _explain(status: int) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Submitting, listing, showing and cancelling over HTTP, on both databases."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -100,6 +101,21 @@ def test_what_is_not_there_yet_says_so(api: httpx.Client) -> None:
     assert answer.status_code == 404
     assert answer.json()["code"] == "not_reached"
     assert "queued" in answer.json()["detail"]
+
+
+def test_more_requests_at_once_than_threads_are_all_answered(api: httpx.Client) -> None:
+    first = submit(api)["id"]
+
+    async def many() -> list[int]:
+        # The test's own limits must not be the narrower ones.
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=api.base_url, limits=limits, timeout=60) as client:
+            posts = [client.post("/v1/experiments", json={"preset": "baseline"}) for _ in range(60)]
+            gets = [client.get(f"/v1/experiments/{first}") for _ in range(120)]
+            return [answer.status_code for answer in await asyncio.gather(*posts, *gets)]
+
+    assert asyncio.run(many()) == [202] * 60 + [200] * 120
+    assert len(api.get("/v1/experiments", params={"limit": 500}).json()["items"]) == 61
 
 
 REFUSED = {

@@ -17,6 +17,21 @@ CAUSES: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str]] = {
     "empty body": (lambda api: api.post("/v1/experiments", headers=JSON), 422, "invalid_request"),
     "a list": (lambda api: api.post("/v1/experiments", json=[]), 422, "invalid_request"),
     "a form": (lambda api: api.post("/v1/experiments", data={"preset": "baseline"}), 415, "unsupported_media"),
+    "a wrong spec under a shouted content type": (
+        lambda api: api.post("/v1/experiments", content=b"{}", headers={"Content-Type": "Application/JSON"}),
+        422,
+        "invalid_request",
+    ),
+    "a number of 5,000 digits": (
+        lambda api: api.post("/v1/experiments", content=b"9" * 5000, headers=JSON),
+        400,
+        "unreadable_body",
+    ),
+    "true for an id": (
+        lambda api: api.put("/v1/models/aliases/production", json={"experiment_id": True}),
+        422,
+        "invalid_request",
+    ),
     "NaN": (
         lambda api: api.post("/v1/experiments", content=b'{"preset": "baseline", "rescale": NaN}', headers=JSON),
         422,

@@ -5,6 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from PIL import Image
 
 from service import __version__
 from service.data import catalogue
+from service.store.database import open_engine
 
 
 def numeral(*arguments: object, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -19,6 +23,25 @@ def numeral(*arguments: object, stdin: str | None = None, **environment: str) ->
     return subprocess.run(
         command, input=stdin, capture_output=True, text=True, env={**os.environ, "COLUMNS": "140", **environment}
     )
+
+
+@pytest.fixture(scope="module")
+def other_server() -> Iterator[str]:
+    """A server that answers everything, but is not Numeral."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>hello</html>")
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.fixture
@@ -85,9 +108,23 @@ def test_predict_prints_a_digit_a_file(ask, trained: int, tmp_path: Path) -> Non
     assert answer["model"]["id"] == trained
 
 
+def test_names_are_shown_as_they_are(ask, quick: dict[str, object]) -> None:
+    for name in (r"\[/]", "[bold]x[/]", "[/nothing]"):
+        submitted = json.loads(ask("experiment", "submit", "-", "--name", name, "--json", stdin=json.dumps(quick)))[
+            "id"
+        ]
+        ask("experiment", "cancel", submitted)
+        assert name in ask("experiment", "list")
+        assert name in ask("experiment", "show", submitted)
+
+
 MISTAKES = {
     "no service there": (["experiment", "list", "--server", "http://127.0.0.1:9"], "No answer from"),
     "no address": (["experiment", "list", "--server", "nonsense"], "not a usable address"),
+    "another server": (["experiment", "list", "--server", "OTHER"], "does not answer as Numeral does"),
+    "another server's stream": (["experiment", "watch", "1", "--server", "OTHER"], "does not answer as Numeral does"),
+    "NaN": (["experiment", "submit", "--preset", "baseline", "--set", "rescale=NaN"], "cannot be sent"),
+    "half a character": (["experiment", "submit", "--preset", "baseline", "--name", "a\udcffb"], "cannot be sent"),
     "unknown id": (["experiment", "show", "999999"], "no experiment 999999"),
     "unknown preset": (["experiment", "submit", "--preset", "nope"], "no such preset"),
     "not JSON": (["experiment", "submit", "-"], "cannot be read as JSON"),
@@ -99,10 +136,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_a_mistake_is_answered_with_one_line(service, arguments: list[str], message: str) -> None:
+def test_a_mistake_is_answered_with_one_line(service, other_server: str, arguments: list[str], message: str) -> None:
+    arguments = [other_server if argument == "OTHER" else argument for argument in arguments]
     done = numeral(*arguments, stdin="", NUMERAL_SERVER=service.url)
     assert done.returncode == 1
-    assert done.stdout == ""
+    assert done.stdout.strip() == ""
     assert done.stderr.startswith("numeral: ")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -117,6 +155,7 @@ def test_a_mistake_is_answered_with_one_line(service, arguments: list[str], mess
         ({"NUMERAL_DATABASE_URL": "mysql://x/y"}, "not supported"),
         ({"NUMERAL_DATABASE_URL": "postgresql://127.0.0.1:9/x"}, "cannot be used"),
         ({"NUMERAL_DATA_DIR": "/proc/nothing"}, "cannot be made"),
+        ({"NUMERAL_HEARTBEAT_SECONDS": "20"}, "at most half of the lease"),
     ],
 )
 def test_a_bad_setting_is_answered_with_one_line(environment: dict[str, str], message: str) -> None:
@@ -140,6 +179,19 @@ def test_an_api_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "numeral db upgrade" in done.stderr
     assert "0001" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
+
+
+def test_a_newer_versions_schema_is_left_alone(tmp_path: Path) -> None:
+    numeral("db", "upgrade", "--data-dir", tmp_path)
+    database = open_engine(f"sqlite:///{tmp_path / 'numeral.db'}")
+    with database.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.dispose()
+    for command in (["db", "upgrade"], ["up"], ["api"], ["worker"]):
+        done = numeral(*command, "--data-dir", tmp_path)
+        assert done.returncode == 1
+        assert "newer version" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_two_upgrades_at_once_both_end_well(tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_the_problem_documents_text_and_code_are_raised(client: Client) -> None:
     assert caught.value.problem["code"] == "invalid_request"
 
 
+@pytest.mark.parametrize("name", ["production#x", "../presets", "a b", "ü"])
+def test_a_models_name_is_one_segment_of_the_path_whatever_it_is(client: Client, name: str) -> None:
+    with pytest.raises(ServiceError) as caught:
+        client.predict_numbers([[0] * 784], model=name)
+    assert caught.value.status == 404
+
+
 def test_no_answer_is_an_error_of_its_own(free_port: int) -> None:
     with Client(f"http://127.0.0.1:{free_port}") as client, pytest.raises(Unreachable, match="No answer"):
         client.health()

@@ -146,6 +146,22 @@ def test_a_training_that_diverges_fails_with_its_code(make_spec: MakeSpec, optdi
     assert all(math.isfinite(epoch["train_loss"]) for epoch in figures(before))
 
 
+def test_a_last_step_that_diverges_is_found_out(make_spec: MakeSpec, optdigits: Dataset) -> None:
+    # One step: the loss is measured before the update that spoils the weights.
+    layers = [{"type": "flatten"}, *[{"type": "dense", "units": 16}] * 12]
+    spec = make_spec(
+        model={"layers": layers},
+        optimizer={"name": "sgd", "learning_rate": 1000.0},
+        rescale=1.0,
+        batch_size=16384,
+        epochs=1,
+        validation={"on": "none"},
+    )
+    last = events_of(spec, optdigits)[-1]
+    assert isinstance(last, Failed), last
+    assert last.code == "diverged"
+
+
 def test_an_unforeseen_error_becomes_an_event_and_a_traceback(
     make_spec: MakeSpec, optdigits: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -230,3 +230,31 @@ def test_training_ends_with_its_supervisor(database: Engine, settings: Settings,
         assert "queued" in observer.event_types(experiment_id)[1:]
     finally:
         second.stop()
+
+
+def test_a_worker_whose_processes_do_not_start_ends_and_fails_nothing(database: Engine, tmp_path: Path) -> None:
+    broken = tmp_path / "broken" / "keras"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('no driver on this machine')")
+    observer = Observer(database)
+    experiment_id = observer.submit(**QUICK)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(broken.parent),
+        "NUMERAL_DATABASE_URL": database.url.render_as_string(hide_password=False),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "worker"], env=environment, capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("numeral: Training processes do not start on this machine")
+    assert "no driver on this machine" in done.stderr.splitlines()[-1]
+    given_back = observer.get(experiment_id)
+    assert (given_back.state, given_back.attempt) == (State.QUEUED, 0)
+
+
+def test_an_idle_worker_stops_at_once_however_rarely_it_looks(database: Engine, settings: Settings) -> None:
+    worker = Worker(database, settings.model_copy(update={"poll_seconds": 3600.0}))
+    worker.until(lambda: bool(training_processes()))
+    worker.stop()
+    assert training_processes() == []

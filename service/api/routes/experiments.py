@@ -7,62 +7,69 @@ from fastapi import APIRouter, Query, Response
 from fastapi.exceptions import RequestValidationError
 
 from service import schemas
-from service.api.deps import ExperimentId, ReadSession, WriteSession
+from service.api.deps import Database, ExperimentId
 from service.data.catalogue import CATALOGUE
 from service.specs.experiment import ExperimentSpec, Tag
 from service.states import State
 from service.store import experiments, queue
+from service.store.database import reading, writing
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)
-def submit(spec: ExperimentSpec, session: WriteSession, response: Response) -> schemas.Experiment:
+def submit(spec: ExperimentSpec, database: Database, response: Response) -> schemas.Experiment:
     """Put an experiment into the queue."""
     _check_dataset(spec)
-    experiment = queue.enqueue(session, spec)
+    with writing(database) as session:
+        experiment = schemas.Experiment.model_validate(queue.enqueue(session, spec))
     response.headers["Location"] = f"/v1/experiments/{experiment.id}"
-    return schemas.Experiment.model_validate(experiment)
+    return experiment
 
 
 @router.get("")
 def index(
-    session: ReadSession,
+    database: Database,
     state: State | None = None,
     tag: Tag | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[int | None, Query(ge=1, le=experiments.MAX_ID, description="a page's `next_cursor`")] = None,
 ) -> schemas.Page:
     """Experiments, newest first."""
-    # One more than asked for tells whether a page follows.
-    found = experiments.page(session, state=state, tag=tag, before=cursor, limit=limit + 1)
-    items = [schemas.Experiment.model_validate(experiment) for experiment in found[:limit]]
+    with reading(database) as session:
+        # One more than asked for tells whether a page follows.
+        found = experiments.page(session, state=state, tag=tag, before=cursor, limit=limit + 1)
+        items = [schemas.Experiment.model_validate(experiment) for experiment in found[:limit]]
     return schemas.Page(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
 
 
 @router.get("/{experiment_id}")
-def show(experiment_id: ExperimentId, session: ReadSession) -> schemas.Experiment:
+def show(experiment_id: ExperimentId, database: Database) -> schemas.Experiment:
     """One experiment."""
-    return schemas.Experiment.model_validate(experiments.get(session, experiment_id))
+    with reading(database) as session:
+        return schemas.Experiment.model_validate(experiments.get(session, experiment_id))
 
 
 @router.get("/{experiment_id}/metrics")
-def metrics(experiment_id: ExperimentId, session: ReadSession) -> schemas.Metrics:
+def metrics(experiment_id: ExperimentId, database: Database) -> schemas.Metrics:
     """The epochs that are finished."""
-    found = experiments.metrics(session, experiment_id)
-    return schemas.Metrics(items=[schemas.EpochMetrics.model_validate(row) for row in found])
+    with reading(database) as session:
+        found = experiments.metrics(session, experiment_id)
+        return schemas.Metrics(items=[schemas.EpochMetrics.model_validate(row) for row in found])
 
 
 @router.get("/{experiment_id}/evaluation")
-def evaluation(experiment_id: ExperimentId, session: ReadSession) -> schemas.Evaluation:
+def evaluation(experiment_id: ExperimentId, database: Database) -> schemas.Evaluation:
     """What the exported model does with the test set."""
-    return schemas.Evaluation.model_validate(experiments.evaluation(session, experiment_id))
+    with reading(database) as session:
+        return schemas.Evaluation.model_validate(experiments.evaluation(session, experiment_id))
 
 
 @router.post("/{experiment_id}/cancel", status_code=HTTPStatus.ACCEPTED)
-def cancel(experiment_id: ExperimentId, session: WriteSession) -> schemas.Experiment:
+def cancel(experiment_id: ExperimentId, database: Database) -> schemas.Experiment:
     """Cancel: a queued experiment at once, a running one as soon as its worker sees it."""
-    return schemas.Experiment.model_validate(queue.cancel(session, experiment_id))
+    with writing(database) as session:
+        return schemas.Experiment.model_validate(queue.cancel(session, experiment_id))
 
 
 def _check_dataset(spec: ExperimentSpec) -> None:

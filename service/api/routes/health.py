@@ -4,8 +4,9 @@ from fastapi import APIRouter, Response
 from sqlalchemy import text
 
 from service import __version__
-from service.api.deps import AppTelemetry, ReadSession
+from service.api.deps import AppTelemetry, Database
 from service.schemas import Health
+from service.store.database import reading
 
 router = APIRouter(tags=["health"])
 
@@ -17,9 +18,10 @@ def livez() -> Health:
 
 
 @router.get("/readyz")
-def readyz(session: ReadSession) -> Health:
+def readyz(database: Database) -> Health:
     """The database answers, too."""
-    session.execute(text("SELECT 1"))
+    with reading(database) as session:
+        session.execute(text("SELECT 1"))
     return Health(status="ok", version=__version__)
 
 

@@ -99,10 +99,8 @@ async def _pixels(request: Request, max_pixels: int) -> Pixels:
         return decode.octets(body)
     if kind.startswith("image/"):
         return await run_in_threadpool(decode.picture, body, max_pixels)
-    raise UnsupportedMedia(
-        f"Content-Type {kind or 'is missing and'!r} is not understood: use application/json, image/*, "
-        "multipart/form-data or application/octet-stream."
-    )
+    given = f"Content-Type {kind!r} is not understood" if kind else "There is no Content-Type"
+    raise UnsupportedMedia(f"{given}: use application/json, image/*, multipart/form-data or application/octet-stream.")
 
 
 def _digits(probabilities: np.ndarray) -> list[schemas.Prediction]:

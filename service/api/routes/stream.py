@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service import schemas
-from service.api.deps import AppSettings, Database, ExperimentId, IsClosing, ReadSession
+from service.api.deps import AppSettings, Closing, Database, ExperimentId
 from service.states import TERMINAL
 from service.store import experiments
 from service.store.database import reading
@@ -18,9 +18,10 @@ from service.store.tables import Event
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
 
-def _existing(experiment_id: ExperimentId, session: ReadSession) -> int:
+def _existing(experiment_id: ExperimentId, database: Database) -> int:
     """Refuse an unknown experiment while the answer can still be a 404."""
-    return experiments.get(session, experiment_id).id
+    with reading(database) as session:
+        return experiments.get(session, experiment_id).id
 
 
 @router.get("/{experiment_id}/events", response_class=EventSourceResponse)
@@ -28,7 +29,7 @@ async def events(
     experiment_id: Annotated[int, Depends(_existing)],
     database: Database,
     settings: AppSettings,
-    is_closing: IsClosing,
+    closing: Closing,
     last_event_id: Annotated[int, Header(ge=0, le=experiments.MAX_ID)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     """All events so far and then each as it happens, until the experiment has ended.
@@ -52,7 +53,7 @@ async def events(
             yield ServerSentEvent(event=event.type, id=str(event.number), data=data)
             seen = event.number
         # At a shutdown, too: the client comes back with the number of its last event.
-        if ended or is_closing():
+        if ended or closing.is_set():
             return
         if progress != shown:
             yield ServerSentEvent(event="progress", data=progress)

@@ -172,7 +172,10 @@ def test_a_running_experiment_is_cancelled(worker: Worker) -> None:
     assert ended.state == State.CANCELLED
     assert ended.error is None
     assert worker.epochs(experiment_id)
-    assert worker.event_types(experiment_id)[-2:] == ["cancel_requested", "cancelled"]
+    types = worker.event_types(experiment_id)
+    # An epoch may still end between the two.
+    assert "cancel_requested" in types
+    assert types[-1] == "cancelled"
 
 
 def test_a_stopped_worker_gives_its_experiment_back(database: Engine, settings: Settings) -> None:

@@ -52,11 +52,6 @@ TRANSITIONS = (
 _LEGAL = frozenset((move.source, move.target) for move in TRANSITIONS)
 
 
-def sources(target: State) -> frozenset[State]:
-    """The states from which `target` can be reached in one move."""
-    return frozenset(source for source, reached in _LEGAL if reached == target)
-
-
 def check(source: State, target: State) -> None:
     """Do nothing if the move is legal.
 

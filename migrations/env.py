@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from service.settings import load_settings
-from service.store.database import open_engine
+from service.store.database import migrating, open_engine
 from service.store.tables import Base
 
 
@@ -26,6 +26,5 @@ if given is not None:
 else:
     settings = load_settings()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with open_engine(settings.resolved_database_url).connect() as connection:
+    with migrating(open_engine(settings.resolved_database_url)) as connection:
         run(connection)
-        connection.commit()

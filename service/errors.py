@@ -9,10 +9,12 @@
     │   ├── UnknownModel
     │   └── NotReached             the experiment exists, but has not produced this yet
     ├── Conflict                   the request is well-formed, but the state forbids it
-    │   └── IllegalTransition
+    │   ├── IllegalTransition
+    │   └── RequestInFlight
     ├── InvalidInput               the request's content cannot be used
     │   ├── InvalidImage
-    │   └── ImageTooLarge
+    │   ├── ImageTooLarge
+    │   └── IdempotencyKeyReused
     ├── UnsupportedMedia           the request's content type is not one that is understood
     ├── LeaseLost                  somebody else owns the experiment now; expected, never shown to users
     ├── TrainingFailed             ends an attempt; carries the code stored with the experiment
@@ -95,6 +97,12 @@ class IllegalTransition(Conflict):
     code = "illegal_transition"
 
 
+class RequestInFlight(Conflict):
+    """A request with the same idempotency key is being carried out at this moment; ask again in a second."""
+
+    code = "request_in_flight"
+
+
 class InvalidInput(NumeralError):
     """The content of a request cannot be used; the message says what is wrong with it."""
 
@@ -111,6 +119,12 @@ class ImageTooLarge(InvalidInput):
     """An image has more pixels than the service decodes."""
 
     code = "image_too_large"
+
+
+class IdempotencyKeyReused(InvalidInput):
+    """An idempotency key came with another request than the one that it was first sent with."""
+
+    code = "idempotency_key_reused"
 
 
 class UnsupportedMedia(NumeralError):

@@ -52,8 +52,11 @@ class Experiment(Schema):
     )
     priority: int
     attempt: int
+    max_attempts: int = Field(description="it fails when so many attempts have lost their worker or process")
+    not_before: datetime | None = Field(description="it waits until then before another attempt")
     worker: str | None = Field(description="who trains or has trained it")
     cancel_requested: bool
+    pause_requested: bool
     progress: Progress
     result: Result | None
     error: ErrorInfo | None
@@ -67,6 +70,23 @@ class Page(Schema):
 
     items: list[Experiment]
     next_cursor: str | None
+
+
+class Attempt(Schema):
+    """One time that a worker held the experiment."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None = Field(description="what ended it: a state, or why there was none; null while it runs")
+    message: str | None
+
+
+class Attempts(Schema):
+    """An experiment's attempts, in order; also those that did not count towards `max_attempts`."""
+
+    items: list[Attempt]
 
 
 class EpochMetrics(Schema):
@@ -148,6 +168,7 @@ class Dataset(Schema):
     test_images: int
     classes: int
     image_shape: tuple[int, int]
+    sha256: str = Field(description="of its arrays' content, whatever file they came from")
     source: str
 
 
@@ -155,6 +176,27 @@ class Datasets(Schema):
     """All datasets."""
 
     items: list[Dataset]
+
+
+class Worker(Schema):
+    """A process that trains."""
+
+    name: str
+    host: str
+    pid: int
+    device: str
+    slots: int = Field(description="how many experiments it trains at a time")
+    version: str
+    started_at: datetime
+    last_beat_at: datetime
+    alive: bool = Field(description="whether it was heard of lately")
+    experiments: list[int] = Field(description="what it trains at the moment")
+
+
+class Workers(Schema):
+    """All workers that have not said goodbye."""
+
+    items: list[Worker]
 
 
 class Model(Schema):

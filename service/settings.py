@@ -53,10 +53,27 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(
         default=2.0,
         gt=0,
-        description="How often a worker renews its leases and looks for cancellations, in seconds.",
+        description="How often a worker renews its leases and says that it is alive, in seconds.",
     )
     poll_seconds: float = Field(
-        default=0.25, gt=0, description="How often an idle worker and an event stream look at the database, in seconds."
+        default=0.25,
+        gt=0,
+        description="How often an event stream looks at the database, and a worker that nothing woke, in seconds.",
+    )
+    checkpoint_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        description="At most how much of a training is lost with its worker: the time between checkpoints, in seconds.",
+    )
+    retry_seconds: float = Field(
+        default=2.0,
+        ge=0,
+        description="Pause before a second attempt after a lost process, in seconds; doubles with each further one.",
+    )
+    grace_seconds: float = Field(
+        default=20.0,
+        ge=0,
+        description="How long a worker that is told to end waits for its trainings' checkpoints, in seconds.",
     )
     max_body_bytes: int = Field(
         default=32 * MEBIBYTE, ge=1024, description="Largest request body that is accepted, in bytes (413 beyond it)."

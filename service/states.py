@@ -1,7 +1,7 @@
 """An experiment's states, and who moves it from one to the next.
 
 The database enforces the same with CHECK constraints (`service.store.tables`): a terminal row has `finished_at`, a
-running row has a lease.
+running row has a lease, only a running row has a request.
 """
 
 from enum import StrEnum
@@ -14,22 +14,32 @@ class State(StrEnum):
     """Where an experiment is on its way."""
 
     QUEUED = "queued"
-    """Waits. A worker's claim moves it on (running), or its owner (cancelled)."""
+    """Waits. A worker's claim moves it on (running), or its owner (paused, cancelled)."""
 
     RUNNING = "running"
     """A worker holds its lease and trains. That worker moves it on; if its lease runs out, any other worker does."""
+
+    PAUSED = "paused"
+    """Waits with its checkpoint until its owner moves it on (queued, cancelled)."""
 
     SUCCEEDED = "succeeded"
     """Trained, evaluated and exported. Final."""
 
     FAILED = "failed"
-    """Ended with an error code. Final."""
+    """Ended with an error code. Only its owner can have it begun anew (queued)."""
 
     CANCELLED = "cancelled"
-    """Ended by its owner. Final."""
+    """Ended by its owner, who alone can have it begun anew (queued)."""
 
 
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+class Request(StrEnum):
+    """What the owner of a running experiment has asked its worker to do."""
+
+    PAUSE = "pause"
+    CANCEL = "cancel"
 
 
 class Transition(NamedTuple):
@@ -42,11 +52,17 @@ class Transition(NamedTuple):
 
 TRANSITIONS = (
     Transition(State.QUEUED, State.RUNNING, "a worker claims it"),
+    Transition(State.QUEUED, State.PAUSED, "its owner pauses it"),
     Transition(State.QUEUED, State.CANCELLED, "its owner cancels it"),
     Transition(State.RUNNING, State.SUCCEEDED, "its worker stores the result"),
-    Transition(State.RUNNING, State.FAILED, "its worker stores the error; or its last attempt's lease ran out"),
+    Transition(State.RUNNING, State.FAILED, "its worker stores the error; or its last attempt came to nothing"),
     Transition(State.RUNNING, State.CANCELLED, "its worker sees that its owner asked for it"),
-    Transition(State.RUNNING, State.QUEUED, "its worker gives it back at shutdown; or its lease ran out"),
+    Transition(State.RUNNING, State.PAUSED, "its worker sees that its owner asked for it"),
+    Transition(State.RUNNING, State.QUEUED, "its worker gives it back, or was lost: another attempt follows"),
+    Transition(State.PAUSED, State.QUEUED, "its owner resumes it"),
+    Transition(State.PAUSED, State.CANCELLED, "its owner cancels it"),
+    Transition(State.FAILED, State.QUEUED, "its owner retries it"),
+    Transition(State.CANCELLED, State.QUEUED, "its owner retries it"),
 )
 
 _LEGAL = frozenset((move.source, move.target) for move in TRANSITIONS)

@@ -127,6 +127,9 @@ class ExperimentSpec(Spec):
     name: Name = "experiment"
     tags: list[Tag] = Field(default=[], max_length=20)
     priority: int = Field(default=0, ge=-1000, le=1000, description="higher is trained first")
+    max_attempts: int = Field(
+        default=3, ge=1, le=100, description="give up when so many attempts have lost their worker or process"
+    )
     dataset: str = Field(default="mnist", min_length=1, max_length=64)
     train_limit: int | None = Field(default=None, ge=10, description="train on the first so many training images")
     rescale: float = Field(
@@ -169,6 +172,21 @@ class ExperimentSpec(Spec):
             message = "early stopping needs a validation metric: set validation to a split or the test set"
             raise _refusal("nothing_to_monitor", message, ("early_stopping",))
         return self
+
+
+class Submission(ExperimentSpec):
+    """An experiment, and how it is to be put into the queue."""
+
+    reuse: bool = Field(
+        default=False,
+        description="answer with an experiment that has succeeded with the same spec, data and code, if there is one",
+    )
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """The experiment alone, as it is stored."""
+        # Validated already, as part of this.
+        return ExperimentSpec.model_construct(**{name: getattr(self, name) for name in ExperimentSpec.model_fields})
 
 
 def _refusal(kind: Any, message: str, field: tuple[str | int, ...], value: Any = None) -> ValidationError:

@@ -6,7 +6,7 @@ Workers' and API's own clocks may disagree; all of them ask the one database.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, TypeDecorator
+from sqlalchemy import DateTime, Dialect, TypeDecorator, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -33,20 +33,21 @@ class now(FunctionElement[datetime]):  # noqa: N801  (a SQL function)
     """The time of the statement, plus `seconds`."""
 
     type = UtcDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__()
-        self.seconds = float(seconds)
+        super().__init__(literal(float(seconds)))
 
 
 @compiles(now, "sqlite")
 def _sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     # Six digits after the point, as SQLAlchemy writes them: texts of one length compare as the times they stand for.
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', '{element.seconds:+.3f} seconds')"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', {seconds}))"
 
 
 @compiles(now, "postgresql")
 def _postgresql(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     # Not now(): that is the start of the transaction.
-    return f"(clock_timestamp() + make_interval(secs => {element.seconds:.3f}))"
+    seconds = compiler.process(element.clauses, **kw)
+    return f"(clock_timestamp() + make_interval(secs => {seconds}))"

@@ -12,7 +12,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from service.errors import ConfigurationError, SchemaOutdated
@@ -23,6 +24,18 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", 
 POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 35}
 MIGRATION_LOCK = 7_200_001
 """Any number that no other program takes for an advisory lock in this database."""
+
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What a database that is restarted or out of reach makes of a query."""
+
+# A network that swallows packets must not hold up a worker until its lease has run out.
+POSTGRES_CONNECT: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 _READ_ONLY = "numeral_read_only"
 
@@ -42,7 +55,8 @@ def open_engine(url: str) -> Engine:
         case "sqlite" | "sqlite+pysqlite":
             return _open_sqlite(parsed)
         case "postgresql" | "postgresql+psycopg":
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, **POOL)
+            psycopg = parsed.set(drivername="postgresql+psycopg")
+            return create_engine(psycopg, pool_pre_ping=True, connect_args=POSTGRES_CONNECT, **POOL)
         case other:
             raise ConfigurationError(f"{other!r} is not supported: use sqlite:///… or postgresql://…")
 
@@ -127,14 +141,39 @@ def migrate(engine: Engine) -> str:
     """
     _make_folder(engine)
     config = _alembic_config()
-    # One transaction: a migration happens as a whole or not at all, and a second one that begins meanwhile waits.
-    with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+    with migrating(engine) as connection:
         _refuse_newer(MigrationContext.configure(connection).get_current_revision())
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
     return _newest()
+
+
+@contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """A connection in the one transaction of a migration, which happens as a whole or not at all; a second one that
+    begins meanwhile waits."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            # To change a table SQLite copies and drops it; dropping it would delete all that refers to it. Inside a
+            # transaction the pragma would do nothing, so the driver is asked, which begins none.
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.execute("PRAGMA foreign_keys=OFF")
+            try:
+                with connection.begin():
+                    yield connection
+                    _refuse_dangling(connection)
+            finally:
+                driver.execute("PRAGMA foreign_keys=ON")
+        else:
+            with connection.begin():
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+                yield connection
+
+
+def _refuse_dangling(connection: Connection) -> None:
+    if dangling := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+        raise ConfigurationError(f"The migration was undone: rows of {dangling[0][0]} would refer to nothing.")
 
 
 def _refuse_newer(present: str | None) -> None:

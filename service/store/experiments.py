@@ -26,6 +26,17 @@ def get(session: Session, experiment_id: int) -> Experiment:
     return experiment
 
 
+def locked(session: Session, experiment_id: int) -> Experiment:
+    """One experiment as it is now, locked until the transaction ends.
+
+    Raises:
+        UnknownExperiment: no experiment has this id.
+    """
+    experiment = get(session, experiment_id)
+    session.refresh(experiment, with_for_update=True)
+    return experiment
+
+
 def page(
     session: Session, *, state: State | None = None, tag: str | None = None, before: int | None = None, limit: int = 50
 ) -> Sequence[Experiment]:

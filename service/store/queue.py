@@ -1,37 +1,34 @@
-"""The queue: putting experiments in, claiming them under a lease, keeping and giving up the lease.
-
-A claim gives the experiment a fresh lease token. Every later write of the worker is conditional on that token
-(`service.store.results`), so a worker that was thought dead cannot touch what another one has taken over.
+"""The queue: putting experiments in, claiming them under a lease, keeping the lease, and what becomes of an experiment
+whose attempt came to nothing. What workers write about a training is in `service.store.results`, what owners may ask in
+`service.store.control`.
 """
 
 import uuid
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from pydantic import ValidationError
-from sqlalchemy import Update, and_, exists, or_, select, update
+from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from service import states
-from service.errors import LeaseLost
 from service.specs.experiment import ExperimentSpec
-from service.states import TERMINAL, State
-from service.store import experiments
+from service.states import Request, State
+from service.store import attempts, experiments, moves, wakeup
 from service.store.clock import now
-from service.store.tables import Event, Experiment, Tag
+from service.store.leases import Lease, fenced, held
+from service.store.tables import Attempt, Event, Experiment, Tag
 
-MAX_ATTEMPTS = 3
-"""How often an experiment is begun before it is given up."""
+RETRY_SECONDS = 2.0
+"""Pause before a second attempt; it doubles with each further one."""
 
+MAX_RETRY_SECONDS = 300.0
 
-@dataclass(frozen=True)
-class Lease:
-    """The right to work on an experiment, until it runs out or is replaced."""
+CURABLE = frozenset({"worker_lost", "process_killed", "process_exited"})
+"""What another attempt may cure. The rest would only happen again: a training that diverged or is out of memory."""
 
-    experiment_id: int
-    token: str
-    attempt: int
-    spec: ExperimentSpec
+_CLAIMABLE = and_(
+    Experiment.state == State.QUEUED, or_(Experiment.not_before.is_(None), Experiment.not_before <= now())
+)
+_EXPIRED = and_(Experiment.state == State.RUNNING, Experiment.lease_expires_at < now())
 
 
 def enqueue(session: Session, spec: ExperimentSpec) -> Experiment:
@@ -40,6 +37,7 @@ def enqueue(session: Session, spec: ExperimentSpec) -> Experiment:
         name=spec.name,
         spec=spec.model_dump(mode="json"),
         priority=spec.priority,
+        max_attempts=spec.max_attempts,
         epochs=spec.epochs,
         last_event=1,
         tag_rows=[Tag(tag=tag, position=position) for position, tag in enumerate(spec.tags)],
@@ -49,24 +47,24 @@ def enqueue(session: Session, spec: ExperimentSpec) -> Experiment:
     session.add(Event(experiment_id=experiment.id, number=1, type=State.QUEUED, data={}))
     session.flush()
     session.refresh(experiment)
+    wakeup.call(session, wakeup.QUEUED)
     return experiment
 
 
 def has_work(session: Session) -> bool:
-    """Whether something is queued or has lost its worker. A cheap look: it takes no lock."""
-    lost = and_(Experiment.state == State.RUNNING, Experiment.lease_expires_at < now())
-    return bool(session.scalar(select(exists().where(or_(Experiment.state == State.QUEUED, lost)))))
+    """Whether something can be claimed. A cheap look: it takes no lock."""
+    return bool(session.scalar(select(exists().where(_CLAIMABLE))))
 
 
 def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
-    """Take the queued experiment of the highest priority, the oldest of these; None where nothing is queued.
+    """Take the queued experiment of the highest priority, the oldest of these; None where nothing can be taken.
 
     One statement on both databases: on Postgres claimants pass over each other's rows, on SQLite they take turns.
     """
     # SKIP LOCKED is Postgres's; SQLite's dialect leaves it out, as there BEGIN IMMEDIATE admits one writer at a time.
     best = (
         select(Experiment.id)
-        .where(Experiment.state == State.QUEUED)
+        .where(_CLAIMABLE)
         .order_by(Experiment.priority.desc(), Experiment.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -82,6 +80,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
             lease_token=uuid.uuid4().hex,
             lease_expires_at=now(lease_seconds),
             started_at=now(),
+            not_before=None,
         )
         .returning(Experiment.id, Experiment.lease_token, Experiment.attempt, Experiment.spec)
         .execution_options(synchronize_session=False)
@@ -89,146 +88,103 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
     row = session.execute(statement).one_or_none()
     if row is None:
         return None
+    attempts.begin(session, row.id, worker)
     try:
         spec = ExperimentSpec.model_validate(row.spec)
     except ValidationError as error:
         # Stored by another version of the service. Left in the queue it would stop every worker at its head.
         message = f"This version cannot read the spec: {error.errors()[0]['msg']}."
-        _fail(session, experiments.get(session, row.id), "invalid_spec", message)
+        moves.fail(session, experiments.locked(session, row.id), "invalid_spec", message)
         return claim(session, worker, lease_seconds)
     lease = Lease(row.id, row.lease_token, row.attempt, spec)
     fenced(session, lease, event=State.RUNNING, data={"attempt": lease.attempt, "worker": worker})
     return lease
 
 
-def fenced(session: Session, lease: Lease, *, event: str | None = None, data: Any = None, **values: Any) -> None:
-    """Write to the lease's experiment, and record an event, only if the lease still holds.
-
-    Raises:
-        LeaseLost: it does not; nothing was written.
-    """
-    if event is not None:
-        values["last_event"] = Experiment.last_event + 1
-    number = session.scalar(_of(lease).values(**values).returning(Experiment.last_event))
-    if number is None:
-        raise _lost(lease)
-    if event is not None:
-        session.add(Event(experiment_id=lease.experiment_id, number=number, type=event, data=data or {}))
-        session.flush()
-
-
-def heartbeat(session: Session, lease: Lease, lease_seconds: float) -> bool:
-    """Renew a lease; True if the experiment's owner has asked for it to be cancelled.
+def heartbeat(session: Session, lease: Lease, lease_seconds: float) -> Request | None:
+    """Renew a lease; returns what the experiment's owner has asked for meanwhile.
 
     Raises:
         LeaseLost: the experiment is somebody else's by now.
     """
-    statement = _of(lease).values(lease_expires_at=now(lease_seconds)).returning(Experiment.cancel_requested)
-    cancel = session.scalar(statement)
-    if cancel is None:
-        raise _lost(lease)
-    return cancel
+    requested = fenced(session, lease, lease_expires_at=now(lease_seconds))
+    return Request(requested) if requested else None
 
 
-def give_back(session: Session, lease: Lease) -> None:
-    """Put the experiment back into the queue without counting the attempt, as a worker does when it shuts down; if its
-    owner has asked for its end, it is cancelled instead.
+def requests(session: Session, tokens: Sequence[str]) -> dict[str, Request]:
+    """What the owners of the experiments that are held under these tokens have asked for."""
+    query = select(Experiment.lease_token, Experiment.requested).where(
+        Experiment.lease_token.in_(tokens), Experiment.requested.is_not(None)
+    )
+    return {str(token): Request(str(requested)) for token, requested in session.execute(query)}
+
+
+def give_back(session: Session, lease: Lease, reason: str = attempts.SHUTDOWN) -> State:
+    """Let go of the experiment without counting the attempt: back into the queue, or where its owner wants it.
+
+    Args:
+        reason: one of `attempts.UNSPENT`.
 
     Raises:
         LeaseLost: the experiment is somebody else's by now.
     """
-    # Locked, so that a request to cancel comes either before this or finds the experiment queued.
-    asked = select(Experiment.cancel_requested).where(Experiment.id == lease.experiment_id).with_for_update()
-    if session.scalar(asked):
-        fenced(session, lease, event=State.CANCELLED, **RELEASED, state=State.CANCELLED, finished_at=now())
-        return
-    values = REQUEUED | {"state": State.QUEUED, "attempt": Experiment.attempt - 1}
-    fenced(session, lease, event=State.QUEUED, data={"reason": "worker_shutdown"}, **values)
+    experiment = held(session, lease)
+    experiment.attempt -= 1
+    return _leave(session, experiment, reason, None)
 
 
-def reclaim_expired(session: Session) -> int:
-    """Take experiments from workers that have not renewed their lease: back into the queue, or failed after
-    `MAX_ATTEMPTS`. Returns how many."""
+def lose(session: Session, lease: Lease, code: str, message: str, retry_seconds: float = RETRY_SECONDS) -> State:
+    """The attempt came to nothing for a reason in `CURABLE`: another follows after a pause, or, if it was the last one,
+    the experiment fails with the history of all of them. Returns the state that it is in now.
+
+    Raises:
+        LeaseLost: the experiment is somebody else's by now.
+    """
+    assert code in CURABLE
+    return _lose(session, held(session, lease), code, message, retry_seconds)
+
+
+def reclaim_expired(session: Session, retry_seconds: float = RETRY_SECONDS) -> int:
+    """Take experiments from workers that have not renewed their lease, as `lose` does. Returns how many."""
     # Locked, so that two workers that look at the same moment do not both count the same loss.
-    expired = session.scalars(
-        select(Experiment)
-        .where(Experiment.state == State.RUNNING, Experiment.lease_expires_at < now())
-        .with_for_update(skip_locked=True)
-    ).all()
+    expired = session.scalars(select(Experiment).where(_EXPIRED).with_for_update(skip_locked=True)).all()
     for experiment in expired:
-        reason = f"Worker {experiment.worker} was not heard of any more in attempt {experiment.attempt}."
-        if experiment.cancel_requested:
-            _end(session, experiment, State.CANCELLED, {"reason": "worker_lost"})
-        elif experiment.attempt >= MAX_ATTEMPTS:
-            _fail(session, experiment, "worker_lost", reason)
-        else:
-            _move(session, experiment, State.QUEUED, {"reason": "worker_lost"})
+        message = f"Worker {experiment.worker} was not heard of any more."
+        _lose(session, experiment, "worker_lost", message, retry_seconds)
     return len(expired)
 
 
-def cancel(session: Session, experiment_id: int) -> Experiment:
-    """Cancel a queued experiment at once; ask the worker of a running one to stop it, which takes a heartbeat.
-
-    Raises:
-        UnknownExperiment: no experiment has this id.
-        IllegalTransition: it has ended already.
-    """
-    experiment = experiments.get(session, experiment_id)
-    session.refresh(experiment, with_for_update=True)
-    states.check(State(experiment.state), State.CANCELLED)
-    if experiment.state == State.QUEUED:
-        _end(session, experiment, State.CANCELLED, {})
-    elif not experiment.cancel_requested:
-        experiment.cancel_requested = True
-        _note(session, experiment, "cancel_requested", {})
-    session.flush()
-    return experiment
+def _lose(session: Session, experiment: Experiment, code: str, message: str, retry_seconds: float) -> State:
+    if experiment.requested is not None or experiment.attempt < experiment.max_attempts:
+        pause = min(retry_seconds * 2 ** (experiment.attempt - 1), MAX_RETRY_SECONDS)
+        return _leave(session, experiment, code, message, pause)
+    # Closed before the history is told, so that the last attempt is part of it.
+    attempts.close(session, experiment.id, code, message)
+    moves.fail(session, experiment, code, _history(attempts.of(session, experiment.id), experiment.attempt))
+    return State.FAILED
 
 
-RELEASED: dict[str, Any] = {"lease_token": None, "lease_expires_at": None}
-"""The columns of an experiment that nobody holds."""
-
-REQUEUED: dict[str, Any] = RELEASED | {"worker": None, "epoch": 0, "fraction": 0.0}
-"""The columns of an experiment that will begin anew."""
-
-
-def _lost(lease: Lease) -> LeaseLost:
-    return LeaseLost(f"Experiment {lease.experiment_id} is no longer this worker's (attempt {lease.attempt}).")
-
-
-def _of(lease: Lease) -> Update:
-    return (
-        update(Experiment)
-        .where(
-            Experiment.id == lease.experiment_id,
-            Experiment.state == State.RUNNING,
-            Experiment.lease_token == lease.token,
-        )
-        .execution_options(synchronize_session=False)
-    )
+def _leave(session: Session, experiment: Experiment, outcome: str, message: str | None, pause: float = 0.0) -> State:
+    match experiment.requested:
+        case Request.CANCEL:
+            target = State.CANCELLED
+        case Request.PAUSE:
+            target = State.PAUSED
+        case _:
+            target = State.QUEUED
+    moves.move(session, experiment, target, outcome=outcome, message=message, data={"reason": outcome})
+    if target == State.QUEUED:
+        if pause:
+            experiment.not_before = now(pause)
+            session.flush()
+            session.refresh(experiment)
+        wakeup.call(session, wakeup.QUEUED)
+    return target
 
 
-def _fail(session: Session, experiment: Experiment, code: str, message: str) -> None:
-    experiment.error_code, experiment.error_message = code, message
-    _end(session, experiment, State.FAILED, {"code": code, "message": message})
-
-
-def _end(session: Session, experiment: Experiment, state: State, data: dict[str, Any]) -> None:
-    assert state in TERMINAL
-    experiment.finished_at = now()
-    _move(session, experiment, state, data)
-
-
-def _move(session: Session, experiment: Experiment, state: State, data: dict[str, Any]) -> None:
-    states.check(State(experiment.state), state)
-    experiment.state = state
-    for column, value in (REQUEUED if state == State.QUEUED else RELEASED).items():
-        setattr(experiment, column, value)
-    _note(session, experiment, state, data)
-
-
-def _note(session: Session, experiment: Experiment, event: str, data: dict[str, Any]) -> None:
-    experiment.last_event += 1
-    session.add(Event(experiment_id=experiment.id, number=experiment.last_event, type=event, data=data))
-    session.flush()
-    session.refresh(experiment)
+def _history(closed: Sequence[Attempt], spent: int) -> str:
+    counted = [attempt for attempt in closed if attempt.outcome not in attempts.UNSPENT][-spent:]
+    if len(counted) == 1:
+        return counted[0].message or ""
+    told = " ".join(f"Attempt {number}: {each.outcome}. {each.message}" for number, each in enumerate(counted, 1))
+    return f"Given up after {len(counted)} attempts. {told}"

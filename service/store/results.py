@@ -1,4 +1,4 @@
-"""What a worker writes about the experiment it trains. Every write is fenced by its lease (`service.store.queue`)."""
+"""What a worker writes about the experiment it trains. Every write is fenced by its lease (`service.store.leases`)."""
 
 from collections.abc import Mapping
 
@@ -7,22 +7,28 @@ from sqlalchemy.orm import Session
 
 from service import schemas
 from service.states import State
-from service.store import artifacts, registry
-from service.store.clock import now
-from service.store.queue import RELEASED, Lease, fenced
+from service.store import artifacts, moves, queue, registry
+from service.store.leases import Lease, fenced, held
 from service.store.tables import EpochMetrics, Evaluation
 
 LOG = "log.txt"
 
 
-def start(session: Session, lease: Lease, device: str, parameters: int) -> None:
-    """The training has begun, from its first epoch: what an earlier attempt measured is replaced.
+def start(
+    session: Session, lease: Lease, device: str, parameters: int, epoch: int = 0, fingerprint: str | None = None
+) -> None:
+    """The training has begun, or goes on after `epoch` epochs that a checkpoint has kept: what an earlier attempt
+    measured after them is replaced.
 
     Raises:
         LeaseLost: the experiment is somebody else's by now; nothing was written. So for all functions here.
     """
-    fenced(session, lease, event="started", data={"device": device, "parameters": parameters}, parameters=parameters)
-    session.execute(delete(EpochMetrics).where(EpochMetrics.experiment_id == lease.experiment_id))
+    data = {"device": device, "parameters": parameters, "epoch": epoch}
+    done = epoch / lease.spec.epochs
+    values = {"parameters": parameters, "epoch": epoch, "fraction": done, "fingerprint": fingerprint}
+    fenced(session, lease, event="started", data=data, **values)
+    of_earlier_attempts = (EpochMetrics.experiment_id == lease.experiment_id, EpochMetrics.epoch > epoch)
+    session.execute(delete(EpochMetrics).where(*of_earlier_attempts))
 
 
 def progress(session: Session, lease: Lease, fraction: float) -> None:
@@ -49,8 +55,11 @@ def succeed(
     log: bytes,
 ) -> None:
     """The end of a training: result, evaluation, files and state, all in the caller's one transaction."""
-    values = RELEASED | result.model_dump() | {"state": State.SUCCEEDED, "finished_at": now(), "fraction": 1.0}
-    fenced(session, lease, event=State.SUCCEEDED, data=result.model_dump(), **values)
+    experiment = held(session, lease)
+    for name, value in result.model_dump().items():
+        setattr(experiment, name, value)
+    experiment.fraction = 1.0
+    moves.move(session, experiment, State.SUCCEEDED, data=result.model_dump())
     session.merge(Evaluation(experiment_id=lease.experiment_id, **evaluation.model_dump()))
     for name, content in files.items():
         artifacts.put(session, lease.experiment_id, name, content)
@@ -59,16 +68,21 @@ def succeed(
 
 
 def fail(session: Session, lease: Lease, code: str, message: str, log: bytes) -> None:
-    """The training cannot be finished. The metrics of its epochs stay."""
+    """The training cannot be finished, and another attempt would not change that. The metrics of its epochs stay."""
     # What an exception says may hold half a surrogate, which is no UTF-8, or a NUL, which Postgres cannot store.
     message = message.encode("utf-8", "replace").decode().replace("\0", "?")
-    values = RELEASED | {"state": State.FAILED, "finished_at": now(), "error_code": code, "error_message": message}
-    fenced(session, lease, event=State.FAILED, data={"code": code, "message": message}, **values)
+    moves.fail(session, held(session, lease), code, message)
     artifacts.put(session, lease.experiment_id, LOG, log)
+
+
+def lose(session: Session, lease: Lease, code: str, message: str, log: bytes, retry_seconds: float) -> State:
+    """The attempt came to nothing, and another may do better: see `queue.lose`. Its log is kept."""
+    state = queue.lose(session, lease, code, message, retry_seconds)
+    artifacts.put(session, lease.experiment_id, LOG, log)
+    return state
 
 
 def cancelled(session: Session, lease: Lease, log: bytes) -> None:
     """The training was stopped because its owner asked for it. The metrics of its epochs stay."""
-    values = RELEASED | {"state": State.CANCELLED, "finished_at": now()}
-    fenced(session, lease, event=State.CANCELLED, **values)
+    moves.move(session, held(session, lease), State.CANCELLED)
     artifacts.put(session, lease.experiment_id, LOG, log)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from service.states import State
+from service.states import Request, State
 from service.store.clock import UtcDateTime, now
 
 # JSON, not JSONB: specs come back with their fields in the order they were stored in.
@@ -44,10 +44,12 @@ class Experiment(Base):
     priority: Mapped[int] = mapped_column(default=0)
 
     attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=3)
+    not_before: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(200))
     lease_token: Mapped[str | None] = mapped_column(String(32))
     lease_expires_at: Mapped[datetime | None]
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    requested: Mapped[str | None] = mapped_column(String(16))
 
     epoch: Mapped[int] = mapped_column(default=0)
     epochs: Mapped[int]
@@ -61,6 +63,7 @@ class Experiment(Base):
     images_per_second: Mapped[float | None]
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None]
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
 
     created_at: Mapped[datetime] = mapped_column(default=now())
     started_at: Mapped[datetime | None]
@@ -80,12 +83,18 @@ class Experiment(Base):
         CheckConstraint("(state = 'failed') = (error_code IS NOT NULL)", name="failed_has_error"),
         CheckConstraint("(state = 'succeeded') = (test_accuracy IS NOT NULL)", name="succeeded_has_result"),
         CheckConstraint("attempt >= 0 AND epoch >= 0 AND epoch <= epochs", name="counts_in_range"),
+        CheckConstraint(
+            "requested IS NULL OR (state = 'running' AND requested IN ('pause', 'cancel'))",
+            name="request_is_for_worker",
+        ),
         # What a claim looks for: the queued, best first.
         Index("ix_experiments_claim", priority.desc(), "id", postgresql_where=text("state = 'queued'"),
               sqlite_where=text("state = 'queued'")),
         Index("ix_experiments_leases", "lease_expires_at", postgresql_where=text("state = 'running'"),
               sqlite_where=text("state = 'running'")),
         Index("ix_experiments_state", "state", "id"),
+        Index("ix_experiments_fingerprint", "fingerprint", postgresql_where=text("state = 'succeeded'"),
+              sqlite_where=text("state = 'succeeded'")),
         # Ids are never given out twice, even after the newest experiment was deleted.
         {"sqlite_autoincrement": True},
     )  # fmt: skip
@@ -94,6 +103,16 @@ class Experiment(Base):
     def tags(self) -> list[str]:
         """In the order that they were given."""
         return [row.tag for row in self.tag_rows]
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether its owner has asked its worker to end it."""
+        return self.requested == Request.CANCEL
+
+    @property
+    def pause_requested(self) -> bool:
+        """Whether its owner has asked its worker to pause it."""
+        return self.requested == Request.PAUSE
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -116,6 +135,62 @@ class Experiment(Base):
 
 def _experiment_key() -> Mapped[int]:
     return mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), primary_key=True)
+
+
+class Attempt(Base):
+    """One time that a worker held the experiment. `outcome` is what ended it, empty as long as nothing has."""
+
+    __tablename__ = "attempts"
+
+    experiment_id: Mapped[int] = _experiment_key()
+    number: Mapped[int] = mapped_column(primary_key=True)
+    worker: Mapped[str] = mapped_column(String(200))
+    started_at: Mapped[datetime] = mapped_column(default=now())
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None]
+
+    __table_args__ = (CheckConstraint("(ended_at IS NULL) = (outcome IS NULL)", name="ended_has_outcome"),)
+
+
+class Checkpoint(Base):
+    """Where an experiment that has not ended can go on: the newest bundle of its training."""
+
+    __tablename__ = "checkpoints"
+
+    experiment_id: Mapped[int] = _experiment_key()
+    epoch: Mapped[int]
+    fraction: Mapped[float]
+    size: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    content: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+
+
+class Worker(Base):
+    """A process that trains, as long as it says so."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    host: Mapped[str] = mapped_column(String(200))
+    pid: Mapped[int]
+    device: Mapped[str] = mapped_column(String(200))
+    slots: Mapped[int]
+    version: Mapped[str] = mapped_column(String(64))
+    started_at: Mapped[datetime] = mapped_column(default=now())
+    last_beat_at: Mapped[datetime] = mapped_column(default=now())
+
+
+class IdempotencyKey(Base):
+    """A request that must not be carried out twice; without an experiment as long as it is in flight."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    token: Mapped[str] = mapped_column(String(32))
+    experiment_id: Mapped[int | None] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(default=now())
 
 
 class Tag(Base):

@@ -5,6 +5,7 @@ is loaded in onnxruntime and its predictions on the test set compared with the t
 export runs in a subprocess with the TensorFlow backend: `python -m service.train.export model.keras model.onnx`.
 """
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -29,10 +30,11 @@ BATCH = 256
 
 
 class Exported(NamedTuple):
-    """The files, and what the ONNX model said about the test set: `(n, 10)` float32."""
+    """The files, a hash of the weights in them, and what the ONNX model said about the test set: `(n, 10)` float32."""
 
     keras: bytes
     onnx: bytes
+    weights_sha256: str
     probabilities: NDArray[np.float32]
     largest_difference: float
 
@@ -58,7 +60,7 @@ def export(model: keras.Sequential, spec: ExperimentSpec, images: NDArray[np.uin
         difference = _difference(probabilities, model, images)
         if not difference <= TOLERANCE[spec.precision]:
             raise ExportFailed(f"The exported model's probabilities differ from the trained one's by {difference:.2g}.")
-        return Exported(keras_file.read_bytes(), exported, probabilities, difference)
+        return Exported(keras_file.read_bytes(), exported, weights_sha256(final), probabilities, difference)
 
 
 def write_onnx(model: keras.Model, path: Path) -> None:
@@ -67,6 +69,14 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     # A reloaded Sequential has no graph until it is called.
     model(np.zeros((1, *model.input_shape[1:]), np.float32))
     model.export(path, format="onnx", input_signature=signature, verbose=False)
+
+
+def weights_sha256(model: keras.Model) -> str:
+    """A hash of all weights in their order, each as contiguous little-endian bytes; files also hold times and names."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.astype(weights.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
 
 
 def _write_onnx_elsewhere(keras_file: Path, onnx_file: Path) -> None:

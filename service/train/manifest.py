@@ -13,12 +13,13 @@ import keras
 
 from service.data.dataset import Dataset
 from service.specs.experiment import ExperimentSpec
+from service.train.export import Exported
 
-FORMAT = 1
+FORMAT = 2
 PACKAGES = ("numeral", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "onnx", "tf2onnx", "onnxruntime")
 
 
-def manifest(spec: ExperimentSpec, dataset: Dataset, dataset_sha256: str, export_difference: float) -> bytes:
+def manifest(spec: ExperimentSpec, dataset: Dataset, dataset_sha256: str, exported: Exported) -> bytes:
     """The manifest as indented JSON. `dataset` is what was trained on; the hash is of the whole, unlimited dataset."""
     content = {
         "format": FORMAT,
@@ -35,7 +36,8 @@ def manifest(spec: ExperimentSpec, dataset: Dataset, dataset_sha256: str, export
         "machine": {"system": platform.system(), "architecture": platform.machine()},
         "versions": {"python": platform.python_version(), **_versions()},
         "git_commit": _git_commit(),
-        "onnx_largest_difference": export_difference,
+        "weights_sha256": exported.weights_sha256,
+        "onnx_largest_difference": exported.largest_difference,
     }
     return json.dumps(content, indent=2).encode() + b"\n"
 

@@ -1,6 +1,7 @@
 """A spec's Keras model, and what is around it only while it trains."""
 
 import keras
+import numpy as np
 
 from service.specs.experiment import Augmentation, ExperimentSpec
 from service.specs.layers import (
@@ -59,11 +60,18 @@ def build(spec: ExperimentSpec, precision: str | None = None) -> keras.Sequentia
 
 
 def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequential:
-    """The compiled model to call `fit` on. It shares its weights with `model`; augmentation is only in it."""
+    """The compiled model to call `fit` on. It shares its weights with `model`; augmentation is only in it.
+
+    The optimizer's and the metrics' variables exist already, so that a checkpoint's values can be put into them.
+    """
     trained = keras.Sequential([keras.Input(INPUT_SHAPE), *_augmentations(spec.augmentation, spec.seed), model])
     trained.compile(
         optimizer=optimizer(spec.optimizer), loss=spec.loss, metrics=[keras.metrics.CategoricalAccuracy("accuracy")]
     )
+    trained.optimizer.build(trained.trainable_variables)
+    nothing = np.zeros((1, CLASSES), np.float32)
+    trained.compute_metrics(None, nothing, nothing, None)
+    trained.reset_metrics()
     return trained
 
 

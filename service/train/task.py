@@ -11,23 +11,40 @@ from service.errors import Diverged, TrainingFailed
 from service.schemas import Result
 from service.specs.experiment import ExperimentSpec
 from service.train import models
+from service.train.callbacks import AskInterrupted, Emit
+from service.train.checkpoint import Origin, Unusable, origin_of, unpack
 from service.train.evaluate import evaluate
-from service.train.events import EpochEnd, Evaluated, Event, Failed, Finished, Started
+from service.train.events import Evaluated, Event, Failed, Finished, Interrupted, Started
 from service.train.export import export
 from service.train.manifest import device, manifest
-from service.train.trainer import ReportFraction, as_input, fit
+from service.train.saver import Saver
+from service.train.trainer import as_input, fit
+from service.train.training import Training
 
 
-def run(spec: ExperimentSpec, dataset: Dataset, report: ReportFraction = lambda fraction: None) -> Iterator[Event]:
+def run(
+    spec: ExperimentSpec,
+    dataset: Dataset,
+    checkpoint: bytes | None = None,
+    *,
+    checkpoint_seconds: float = 30.0,
+    emit: Emit = lambda event: None,
+    interrupted: AskInterrupted = lambda: False,
+) -> Iterator[Event]:
     """Train, evaluate and export. Yields the events of `service.train.events`; never raises for what a training does.
 
     Args:
         spec: what to train.
         dataset: the whole dataset; the spec's `train_limit` and validation are cut from it here.
-        report: called between epochs with the fraction of all steps that are done.
+        checkpoint: the content of a Checkpoint of the same spec and dataset, to go on from. The outcome is the same, to
+            the last bit, as if the training had not been interrupted. One that cannot be used is mentioned in the log,
+            and the training begins anew.
+        checkpoint_seconds: time from one checkpoint to the next, at least; 0 makes one after each step.
+        emit: called within epochs, with the fraction of all steps that are done and the checkpoints that are due.
+        interrupted: asked after each step whether the training shall stop there. Evaluation and export are not steps.
     """
     try:
-        yield from _run(spec, dataset, report)
+        yield from _run(spec, dataset, checkpoint, checkpoint_seconds, emit, interrupted)
     except TrainingFailed as error:
         yield Failed(error.code, str(error))
     except Exception as error:
@@ -39,18 +56,30 @@ def run(spec: ExperimentSpec, dataset: Dataset, report: ReportFraction = lambda 
             yield Failed("training_error", f"{type(error).__name__}: {str(error).partition(chr(10))[0][:500]}")
 
 
-def _run(spec: ExperimentSpec, dataset: Dataset, report: ReportFraction) -> Iterator[Event]:
+def _run(
+    spec: ExperimentSpec,
+    dataset: Dataset,
+    checkpoint: bytes | None,
+    checkpoint_seconds: float,
+    emit: Emit,
+    interrupted: AskInterrupted,
+) -> Iterator[Event]:
+    dataset_sha256 = dataset.sha256()
     limited = dataset.limited(spec.train_limit)
     train, validation = _validation(spec, limited)
 
     keras.utils.set_random_seed(spec.seed)
     model = models.build(spec)
-    yield Started(device=device(), parameters=model.count_params())
+    training = Training(models.for_training(model, spec), spec, len(train))
+    origin = origin_of(spec, dataset_sha256)
+    if checkpoint is not None:
+        _go_on(training, checkpoint, origin)
+    yield Started(device(), model.count_params(), dataset_sha256, epoch=len(training.history))
 
-    epochs = []
-    for metrics in fit(models.for_training(model, spec), spec, train, validation, report):
-        epochs.append(metrics)
-        yield EpochEnd(metrics)
+    for event in fit(training, train, validation, Saver(training, origin, checkpoint_seconds), emit, interrupted):
+        yield event
+        if isinstance(event, Interrupted):
+            return
 
     # The report is about the exported model, the one that will be served.
     exported = export(model, spec, as_input(dataset.test))
@@ -59,20 +88,27 @@ def _run(spec: ExperimentSpec, dataset: Dataset, report: ReportFraction) -> Iter
         raise Diverged("The training diverged: the model's loss on the test set is not a number.")
     yield Evaluated(evaluation)
 
-    seconds = sum(metrics.seconds for metrics in epochs)
+    seconds = sum(metrics.seconds for metrics in training.history)
     result = Result(
         test_loss=evaluation.loss,
         test_accuracy=evaluation.accuracy,
         parameters=model.count_params(),
         train_seconds=seconds,
-        images_per_second=len(train) * len(epochs) / seconds,
+        images_per_second=len(train) * len(training.history) / seconds,
     )
     files = {
         "model.keras": exported.keras,
         "model.onnx": exported.onnx,
-        "manifest.json": manifest(spec, limited, dataset.sha256(), exported.largest_difference),
+        "manifest.json": manifest(spec, limited, dataset_sha256, exported),
     }
     yield Finished(result, files)
+
+
+def _go_on(training: Training, checkpoint: bytes, origin: Origin) -> None:
+    try:
+        training.restore(unpack(checkpoint, origin))
+    except Unusable as error:
+        print(f"The checkpoint cannot be used, so the training begins anew: {error}.")  # noqa: T201  (the experiment's log)
 
 
 def _validation(spec: ExperimentSpec, dataset: Dataset) -> tuple[Split, Split | None]:

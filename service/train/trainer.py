@@ -1,8 +1,7 @@
 """The training loop: one call of Keras's `fit` an epoch, over data in an order that only seed and epoch decide."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 from service.data.dataset import Split
 from service.errors import Diverged
 from service.schemas import EpochMetrics
-from service.specs.experiment import EarlyStopping, ExperimentSpec
 from service.specs.shapes import CLASSES
-
-PROGRESS_SECONDS = 0.5
-
-ReportFraction = Callable[[float], None]
+from service.train.callbacks import AskInterrupted, Emit, Interruption, Steps
+from service.train.events import Checkpoint, EpochEnd, Interrupted
+from service.train.saver import Saver
+from service.train.training import Training
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
@@ -25,36 +23,52 @@ def epoch_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
 
 
 def fit(
-    model: keras.Sequential, spec: ExperimentSpec, train: Split, validation: Split | None, report: ReportFraction
-) -> Iterator[EpochMetrics]:
-    """Train a compiled model; yields after each epoch and leaves the best weights in place if the spec stops early.
+    training: Training, train: Split, validation: Split | None, saver: Saver, emit: Emit, interrupted: AskInterrupted
+) -> Iterator[EpochEnd | Checkpoint | Interrupted]:
+    """Train from where the training stands to its end; leaves the best weights in place if the spec stops early.
+
+    Yields an EpochEnd after each epoch and the Checkpoint that may be due then; the events of an epoch that is going on
+    go to `emit`. If `interrupted()` says so after a step, the last things yielded are a Checkpoint and Interrupted.
 
     Raises:
         Diverged: the training loss became NaN or infinite.
     """
+    spec = training.spec
     pixels, targets = as_input(train), _one_hot(train)
     watched = None if validation is None else (as_input(validation), _one_hot(validation))
-    stopper = _Stopper(spec.early_stopping, model) if spec.early_stopping else None
 
-    for epoch in range(1, spec.epochs + 1):
-        order = epoch_order(spec.seed, epoch, len(train))
-        began = time.perf_counter()
-        history = model.fit(
-            pixels[order],
-            targets[order],
-            batch_size=spec.batch_size,
-            shuffle=False,
-            validation_data=watched,
-            validation_batch_size=max(spec.batch_size, 256),
-            callbacks=[_Steps(spec, epoch, report), keras.callbacks.TerminateOnNaN()],
-            verbose=0,
-        ).history
-        metrics = _metrics(epoch, history, time.perf_counter() - began, model)
-        yield metrics
-        if stopper and stopper.should_stop(metrics):
-            break
-    if stopper:
-        stopper.restore()
+    while not training.is_over:
+        epoch = len(training.history) + 1
+        steps = Steps(training, saver, emit, interrupted)
+        rest = epoch_order(spec.seed, epoch, len(train))[training.step * spec.batch_size :]
+        try:
+            history = training.model.fit(
+                pixels[rest],
+                targets[rest],
+                batch_size=spec.batch_size,
+                shuffle=False,
+                validation_data=watched,
+                validation_batch_size=max(spec.batch_size, 256),
+                callbacks=[steps, keras.callbacks.TerminateOnNaN()],
+                verbose=0,
+            ).history
+        except Interruption:
+            pass
+        else:
+            metrics = _metrics(epoch, history, steps.seconds, training.model)
+            training.finish_epoch(metrics)
+            yield EpochEnd(metrics)
+
+        if steps.interrupted:
+            if saver.can_save:
+                yield saver.save()
+            yield Interrupted()
+            return
+        if saver.is_due():
+            yield saver.save()
+
+    if training.stopper:
+        training.stopper.restore(training.model)
 
 
 def as_input(split: Split) -> NDArray[np.uint8]:
@@ -83,47 +97,3 @@ def _metrics(epoch: int, history: dict[str, list[float]], seconds: float, model:
         seconds=seconds,
         learning_rate=float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
     )
-
-
-class _Steps(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports the fraction of all steps that are done, not more often than every half second."""
-
-    def __init__(self, spec: ExperimentSpec, epoch: int, report: ReportFraction) -> None:
-        super().__init__()
-        self.done_before = epoch - 1
-        self.epochs = spec.epochs
-        self.report = report
-        self.reported = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        if time.monotonic() - self.reported < PROGRESS_SECONDS:
-            return
-        self.reported = time.monotonic()
-        self.report((self.done_before + (batch + 1) / self.params["steps"]) / self.epochs)
-
-
-class _Stopper:
-    """Early stopping by a validation metric."""
-
-    def __init__(self, spec: EarlyStopping, model: keras.Sequential) -> None:
-        self.spec = spec
-        self.model = model
-        self.best = -math.inf
-        self.waited = 0
-        self.weights: list[NDArray[np.float32]] | None = None
-
-    def should_stop(self, metrics: EpochMetrics) -> bool:
-        # The same sense for both: larger is better.
-        value = -metrics.val_loss if self.spec.monitor == "val_loss" else metrics.val_accuracy  # type: ignore[operator]
-        assert value is not None, "the spec refuses early stopping without validation"
-        if value > self.best + self.spec.min_delta:
-            self.best, self.waited = value, 0
-            if self.spec.restore_best:
-                self.weights = self.model.get_weights()
-        else:
-            self.waited += 1
-        return self.waited >= self.spec.patience
-
-    def restore(self) -> None:
-        if self.weights is not None:
-            self.model.set_weights(self.weights)

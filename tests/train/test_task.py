@@ -1,5 +1,6 @@
 """Trainings through `task.run`: what comes out, in which order, and that it comes out the same again."""
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -38,6 +39,10 @@ def test_events_come_in_order(finished: list[Event]) -> None:
     assert [type(event) for event in finished] == [Started, *[EpochEnd] * 4, Evaluated, Finished]
 
 
+def test_the_first_event_says_what_is_trained_on(finished: list[Event], optdigits: Dataset) -> None:
+    assert finished[0] == Started("cpu:0", finished[-1].result.parameters, optdigits.sha256(), epoch=0)
+
+
 def test_the_model_learns(finished: list[Event]) -> None:
     assert finished[-1].result.test_accuracy > 0.85
     assert figures(finished)[-1]["train_loss"] < figures(finished)[0]["train_loss"]
@@ -67,6 +72,9 @@ def test_the_keras_file_takes_pixels_and_agrees(finished: list[Event], optdigits
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     probabilities = model.predict(optdigits.test.images[..., np.newaxis], verbose=0)
     assert (probabilities.argmax(axis=1) == optdigits.test.labels).mean() == finished[-1].result.test_accuracy
+    weights = b"".join(array.astype("<f4").tobytes() for array in model.get_weights())
+    manifest = json.loads(finished[-1].files["manifest.json"])
+    assert manifest["weights_sha256"] == hashlib.sha256(weights).hexdigest()
 
 
 def test_the_manifest_is_enough_to_run_it_again(finished: list[Event], optdigits: Dataset) -> None:
@@ -78,6 +86,7 @@ def test_the_manifest_is_enough_to_run_it_again(finished: list[Event], optdigits
     again = events_of(ExperimentSpec.model_validate(manifest["spec"]), optdigits)
     assert figures(again) == figures(finished)
     assert again[-2] == finished[-2]
+    assert json.loads(again[-1].files["manifest.json"])["weights_sha256"] == manifest["weights_sha256"]
 
 
 def test_the_same_spec_and_seed_give_the_same_figures(make_spec: MakeSpec, optdigits: Dataset) -> None:

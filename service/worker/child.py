@@ -2,50 +2,79 @@
 
 It imports Keras first and then waits for its job, so that a child started in advance begins to train at once. What it
 learns goes back over the connection it inherited; its output goes wherever its parent directed it.
+
+It ends by itself when its parent is gone, and when its lease is not renewed in time: a parent that is suspended, or
+that waits for a database out of reach, cannot stop it, while another worker may have taken the experiment over.
 """
 
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-from service.data import catalogue
-from service.errors import TrainingFailed
-from service.train.events import Failed, Progress
-from service.worker.messages import Accepted, Job
+from service.train.events import Checkpoint, Event, Progress
+from service.worker.messages import LEASE_EXPIRED, Accepted, Interrupt, Job, Renewed
+
+Emit = Callable[[Progress | Checkpoint], None]
+Interrupted = Callable[[], bool]
+Training = Callable[[Job, Emit, Interrupted], Iterator[Event]]
 
 
-def main(descriptor: int) -> None:
+def serve(descriptor: int, training: Training) -> None:
     """Wait for a `Job` on the connection, do it, send its events back."""
-    from service.train import task  # the slow import that makes a waiting child a warm one
-
     connection = Connection(descriptor)
     try:
         job: Job = connection.recv()
     except EOFError:
         return
     connection.send(Accepted())
-    threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
-
-    def report(fraction: float) -> None:
-        connection.send(Progress(fraction))
-
-    try:
-        dataset = catalogue.load(job.spec.dataset, job.datasets_dir, job.cache_dir)
-    except TrainingFailed as error:
-        connection.send(Failed(error.code, str(error)))
-        return
-    for event in task.run(job.spec, dataset, report):
+    interrupted = threading.Event()
+    threading.Thread(target=_obey, args=(connection, job.deadline, interrupted), daemon=True).start()
+    for event in training(job, connection.send, interrupted.is_set):
         connection.send(event)
 
 
-def _end_with_parent(connection: Connection) -> None:
-    """Nobody would read what an orphan finds out."""
-    try:
-        connection.recv()
-    except (EOFError, OSError):
-        os._exit(1)
+def _obey(connection: Connection, deadline: float, interrupted: threading.Event) -> None:
+    while True:
+        try:
+            if not connection.poll(max(0.0, deadline - time.monotonic())):
+                os._exit(LEASE_EXPIRED)
+            match connection.recv():
+                case Renewed(until):
+                    deadline = until
+                case Interrupt():
+                    interrupted.set()
+        except (EOFError, OSError):
+            # Nobody would read what an orphan finds out.
+            os._exit(1)
+
+
+def keras_training() -> Training:
+    """Train for real. The slow import that makes a waiting child a warm one happens here."""
+    from service.data import catalogue
+    from service.errors import TrainingFailed
+    from service.train import task
+    from service.train.events import Failed
+
+    def train(job: Job, emit: Emit, interrupted: Interrupted) -> Iterator[Event]:
+        try:
+            dataset = catalogue.load(job.spec.dataset, job.datasets_dir, job.cache_dir)
+        except TrainingFailed as error:
+            yield Failed(error.code, str(error))
+            return
+        yield from task.run(
+            job.spec,
+            dataset,
+            job.checkpoint,
+            checkpoint_seconds=job.checkpoint_seconds,
+            emit=emit,
+            interrupted=interrupted,
+        )
+
+    return train
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    serve(int(sys.argv[1]), keras_training())

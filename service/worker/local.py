@@ -3,24 +3,27 @@
 import contextlib
 import logging
 import os
+import queue as queues
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
+from pathlib import Path
 
 from service.train.events import Event
-from service.worker.messages import Accepted, Exited, Job
+from service.worker.messages import Accepted, Exited, Interrupt, Job, Renewed
 
 logger = logging.getLogger(__name__)
 
+CHILD = (sys.executable, "-m", "service.worker.child")
 LOG_LIMIT = 1024 * 1024
 START_SECONDS = 120
 """A child that dies later than this has been up: its imports are not to blame."""
-
+VMSTAT = Path("/proc/vmstat")
 
 Report = Accepted | Event | Exited
 Deliver = Callable[[Report], None]
@@ -29,13 +32,14 @@ Deliver = Callable[[Report], None]
 class Child:
     """A process that waits for one job, does it and ends."""
 
-    def __init__(self, keras_backend: str) -> None:
+    def __init__(self, command: Sequence[str], keras_backend: str) -> None:
         self._began = time.monotonic()
+        self._oom_kills = _oom_kills()
         self._connection, theirs = Pipe()
         # Unnamed, so that it is gone with its last user, however that one ends.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the child)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "service.worker.child", str(theirs.fileno())],
+            [*command, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -56,7 +60,9 @@ class Child:
             },
         )
         theirs.close()
-        self._reader: threading.Thread | None = None
+        # Written by a thread: a child that does not read, as it does not while it imports, must not hold up its parent.
+        self._outbox: queues.SimpleQueue[Job | Renewed | Interrupt | None] = queues.SimpleQueue()
+        self._threads: list[threading.Thread] = []
 
     @property
     def pid(self) -> int:
@@ -75,11 +81,21 @@ class Child:
     def begin(self, job: Job, deliver: Deliver) -> None:
         """Hand over the job. `deliver` is called, from a thread of the child's own, with `Accepted`, each event, and
         `Exited` at the end."""
-        # A child that has ended already cannot take it; the reader finds out how it ended.
-        with contextlib.suppress(OSError):
-            self._connection.send(job)
-        self._reader = threading.Thread(target=self._read, args=(deliver,), name=f"child-{self.pid}", daemon=True)
-        self._reader.start()
+        self._outbox.put(job)
+        self._threads = [
+            threading.Thread(target=self._write, name=f"to-child-{self.pid}", daemon=True),
+            threading.Thread(target=self._read, args=(deliver,), name=f"from-child-{self.pid}", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def renew(self, deadline: float) -> None:
+        """Let the child go on until `deadline` (`time.monotonic`); without a further one it ends itself then."""
+        self._outbox.put(Renewed(deadline))
+
+    def interrupt(self) -> None:
+        """Ask for a checkpoint and the end."""
+        self._outbox.put(Interrupt())
 
     def log(self) -> bytes:
         """What the child has printed; only the end of it if that is more than a megabyte."""
@@ -99,30 +115,38 @@ class Child:
         """Kill it and let go of its log."""
         self.kill()
         self._log.close()
-        if self._reader is None:
-            self._connection.close()
-        else:
-            self._reader.join()
+        self._outbox.put(None)
+        for thread in self._threads:
+            thread.join()
+        # Only now: a thread that still used it might use the number of another file.
+        self._connection.close()
+
+    def _write(self) -> None:
+        # A child that has ended takes nothing any more; the reader finds out how it ended.
+        with contextlib.suppress(OSError):
+            while (message := self._outbox.get()) is not None:
+                self._connection.send(message)
 
     def _read(self, deliver: Deliver) -> None:
-        with self._connection:
-            try:
-                while True:
-                    deliver(self._connection.recv())
-            except (EOFError, OSError):
-                deliver(Exited(self._process.wait()))
-            except Exception:
-                # A message that cannot be read: without this the supervisor would wait for the next one for ever.
-                logger.exception("training process %d sent what cannot be read", self.pid)
-                self.kill()
-                deliver(Exited(self._process.wait()))
+        try:
+            while True:
+                deliver(self._connection.recv())
+        except (EOFError, OSError):
+            pass
+        except Exception:
+            # A message that cannot be read: without this the supervisor would wait for the next one for ever.
+            logger.exception("training process %d sent what cannot be read", self.pid)
+            self.kill()
+        status = self._process.wait()
+        deliver(Exited(status, status == -signal.SIGKILL and _oom_kills() > self._oom_kills))
 
 
 class LocalEngine:
     """Starts children, and keeps one in reserve that has imported Keras already."""
 
-    def __init__(self, keras_backend: str) -> None:
+    def __init__(self, keras_backend: str, command: Sequence[str] = CHILD) -> None:
         self._keras_backend = keras_backend
+        self._command = command
         self._spare: Child | None = None
 
     def prepare(self) -> str | None:
@@ -130,7 +154,7 @@ class LocalEngine:
         dead = self._spare
         if dead is not None and dead.is_alive():
             return None
-        self._spare = Child(self._keras_backend)
+        self._spare = self._child()
         if dead is None:
             return None
         output = dead.log().decode(errors="replace")
@@ -139,9 +163,12 @@ class LocalEngine:
 
     def start(self, job: Job, deliver: Deliver) -> Child:
         """Train in the spare child, or in a fresh one if there is none."""
-        child, self._spare = self._living_spare() or Child(self._keras_backend), None
+        child, self._spare = self._living_spare() or self._child(), None
         child.begin(job, deliver)
         return child
+
+    def _child(self) -> Child:
+        return Child(self._command, self._keras_backend)
 
     def _living_spare(self) -> Child | None:
         if self._spare is not None and not self._spare.is_alive():
@@ -153,3 +180,12 @@ class LocalEngine:
         if self._spare is not None:
             self._spare.close()
             self._spare = None
+
+
+def _oom_kills() -> int:
+    """How many processes the kernel has killed for lack of memory since it started; 0 where it does not say."""
+    try:
+        counters = dict(line.split() for line in VMSTAT.read_text().splitlines())
+    except OSError:
+        return 0
+    return int(counters.get("oom_kill", 0))

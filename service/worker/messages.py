@@ -8,14 +8,33 @@ from pathlib import Path
 
 from service.specs.experiment import ExperimentSpec
 
+LEASE_EXPIRED = 75
+"""Exit status of a child whose lease was not renewed in time (sysexits.h: EX_TEMPFAIL)."""
+
 
 @dataclass(frozen=True)
 class Job:
-    """All that a child is told."""
+    """What a child begins with. `deadline` is the first `Renewed`."""
 
     spec: ExperimentSpec
     datasets_dir: Path | None
     cache_dir: Path
+    checkpoint: bytes | None
+    checkpoint_seconds: float
+    deadline: float
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The lease cannot have run out before `deadline`, in seconds of `time.monotonic`, which all processes of a machine
+    share."""
+
+    deadline: float
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """Make a checkpoint and end."""
 
 
 @dataclass(frozen=True)
@@ -28,3 +47,5 @@ class Exited:
     """A child is gone; negative statuses are signals, as `subprocess` has them."""
 
     status: int
+    out_of_memory: bool = False
+    """The kernel has killed a process for lack of memory while the child ran, and the child was killed."""

@@ -8,145 +8,211 @@ import contextlib
 import logging
 import os
 import queue as queues
-import signal
 import socket
 import time
+import uuid
 from collections import deque
-from dataclasses import dataclass, field
 from threading import Event as Flag
+from typing import NamedTuple
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from service import __version__
 from service.errors import ConfigurationError, LeaseLost
-from service.schemas import Evaluation
 from service.settings import Settings
-from service.store import queue, results
-from service.store.database import reading, writing
-from service.store.queue import Lease
-from service.train.events import EpochEnd, Evaluated, Failed, Finished, Progress, Started
-from service.worker import local
-from service.worker.local import Child, LocalEngine
+from service.states import Request
+from service.store import attempts, checkpoints, queue, wakeup, workers
+from service.store.database import AWAY, reading, writing
+from service.store.leases import Lease
+from service.worker import device, local
+from service.worker.local import LocalEngine
 from service.worker.messages import Accepted, Exited, Job
+from service.worker.recorder import Cancel, Run, record
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """The owner asked for the end, and the child is gone. Takes the place of whatever the child had reported."""
-
-
-Report = local.Report | Cancel
 
 MAX_FAILED_STARTS = 3
 """How many training processes in a row may die before they take a job, until the worker gives up."""
 
+SAFE_PART_OF_LEASE = 0.9
+"""A training is stopped when so much of its lease is over: stopping takes a moment, too."""
 
-@dataclass
-class Run:
-    """One attempt that this supervisor is responsible for."""
+RECONNECT_SECONDS = 0.5
 
-    lease: Lease
-    child: Child
-    pending: deque[Report] = field(default_factory=deque)
-    """Reported, but not in the database yet; in order."""
-    evaluation: Evaluation | None = None
-    accepted: bool = False
-    epochs: int = 0
+
+class Delivery(NamedTuple):
+    """What the training that works under a lease reports."""
+
+    token: str
+    report: local.Report
 
 
 class Supervisor:
     """Works off the queue of one database with one engine until it is told to stop."""
 
-    def __init__(self, database: Engine, settings: Settings) -> None:
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+    def __init__(self, database: Engine, settings: Settings, engine: LocalEngine | None = None) -> None:
+        # Unlike a pid, which a container's next process has again, this name is never another worker's.
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self._database = database
         self._settings = settings
-        self._engine = LocalEngine(settings.keras_backend)
+        self._engine = engine or LocalEngine(settings.keras_backend)
         self._runs: dict[str, Run] = {}
-        self._inbox: queues.SimpleQueue[tuple[str, local.Report]] = queues.SimpleQueue()
-        self._beat = 0.0
+        self._inbox: queues.SimpleQueue[Delivery | str] = queues.SimpleQueue()
+        self._device = device.describe()
+        self._next_beat = 0.0
+        self._called = False
         self._failed_starts = 0
 
     def run(self, stop: Flag) -> None:
-        """Work until `stop` is set; then end the children and give their experiments back to the queue.
+        """Work until `stop` is set; then let the trainings make checkpoints, and give their experiments back to the
+        queue.
 
         Raises:
             ConfigurationError: training processes cannot start on this machine.
         """
         logger.info("worker %s: %d slot(s)", self.name, self._settings.slots)
+        listener = wakeup.Listener(self._database, self._inbox.put)
         try:
             while not stop.is_set():
-                try:
-                    self._turn()
-                except OperationalError as error:
-                    # The database is away for a moment. Nothing is lost: what could not be written is still pending.
-                    logger.warning("the database does not answer, trying again: %s", error.orig)
-                    stop.wait(1.0)
+                self._turn(claiming=True)
         finally:
+            listener.close()
             self._shut_down()
 
-    def _turn(self) -> None:
-        # First, so that a worker that was suspended renews what it still holds before it looks for what others lost.
-        if time.monotonic() - self._beat >= self._settings.heartbeat_seconds:
-            self._beat = time.monotonic()
+    def _turn(self, claiming: bool) -> None:
+        try:
+            # First, so that a worker that was suspended renews what it still holds before it looks for what others
+            # lost.
+            self._beat()
+            self._obey()
+            if claiming:
+                self._claim()
+                self._prepare()
+            self._receive(min(self._settings.poll_seconds, self._settings.heartbeat_seconds))
             for run in list(self._runs.values()):
-                self._heartbeat(run)
-        self._claim()
-        self._prepare()
-        self._receive(min(self._settings.poll_seconds, self._settings.heartbeat_seconds))
+                self._write_pending(run)
+        except AWAY as error:
+            # Nothing is lost: what could not be written is still pending. The children go on until their leases end.
+            logger.warning("the database does not answer, trying again: %s", error)
+            self._stop_expired()
+            time.sleep(RECONNECT_SECONDS)
+
+    def _beat(self) -> None:
+        if time.monotonic() < self._next_beat:
+            return
         for run in list(self._runs.values()):
-            self._write_pending(run)
+            self._heartbeat(run)
+        with writing(self._database) as session:
+            if not workers.beat(session, self.name):
+                self._register(session)
+            queue.reclaim_expired(session, self._settings.retry_seconds)
+        self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
+
+    def _register(self, session: Session) -> None:
+        workers.register(
+            session,
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            device=self._device,
+            slots=self._settings.slots,
+            version=__version__,
+        )
+
+    def _heartbeat(self, run: Run) -> None:
+        sent = time.monotonic()
+        try:
+            with writing(self._database) as session:
+                request = queue.heartbeat(session, run.lease, self._settings.lease_seconds)
+        except LeaseLost as lost:
+            logger.warning("%s", lost)
+            self._drop(run)
+            return
+        run.deadline = self._deadline(sent)
+        run.child.renew(run.deadline)
+        self._carry_out(run, request)
+
+    def _deadline(self, sent: float) -> float:
+        """Until when a lease holds for certain that was asked for at `sent`: the database began to count later."""
+        return sent + SAFE_PART_OF_LEASE * self._settings.lease_seconds
+
+    def _obey(self) -> None:
+        """If this worker was called, look whether an owner wants something of what it trains."""
+        if not self._called or not self._runs:
+            return
+        with reading(self._database) as session:
+            requests = queue.requests(session, list(self._runs))
+        self._called = False
+        for token, request in requests.items():
+            self._carry_out(self._runs[token], request)
+
+    def _carry_out(self, run: Run, request: Request | None) -> None:
+        match request:
+            case Request.CANCEL:
+                run.child.kill()
+                run.pending = deque([Cancel()])
+                self._write_pending(run)
+            case Request.PAUSE:
+                run.interrupt(attempts.PAUSED)
+            case None:
+                pass
 
     def _claim(self) -> None:
         while len(self._runs) < self._settings.slots:
             with reading(self._database) as session:
                 if not queue.has_work(session):
                     return
+            sent = time.monotonic()
             with writing(self._database) as session:
-                queue.reclaim_expired(session)
                 lease = queue.claim(session, self.name, self._settings.lease_seconds)
+                checkpoint = checkpoints.content(session, lease.experiment_id) if lease else None
             if lease is None:
                 return
             logger.info("experiment %d: attempt %d begins", lease.experiment_id, lease.attempt)
-            self._begin(lease)
+            self._begin(lease, checkpoint, self._deadline(sent))
 
-    def _begin(self, lease: Lease) -> None:
-        job = Job(lease.spec, self._settings.datasets_dir, self._settings.cache_dir)
-        child = self._engine.start(job, lambda event: self._inbox.put((lease.token, event)))
-        self._runs[lease.token] = Run(lease, child)
+    def _begin(self, lease: Lease, checkpoint: bytes | None, deadline: float) -> None:
+        settings = self._settings
+        job = Job(
+            lease.spec, settings.datasets_dir, settings.cache_dir, checkpoint, settings.checkpoint_seconds, deadline
+        )
+        child = self._engine.start(job, lambda report: self._inbox.put(Delivery(lease.token, report)))
+        self._runs[lease.token] = Run(lease, child, deadline)
 
     def _prepare(self) -> None:
         """Have a spare child, but not while a training begins: the spare's imports would compete with it."""
-        if all(run.epochs for run in self._runs.values()):
+        if all(run.training for run in self._runs.values()):
             output = self._engine.prepare()
             if output is not None:
                 self._start_failed(output)
 
     def _receive(self, wait: float) -> None:
-        """Wait at most so many seconds for an event, then take all that there are."""
-        try:
-            token, event = self._inbox.get(timeout=wait)
+        """Wait at most so many seconds to be called or told something, then take all that there is."""
+        with contextlib.suppress(queues.Empty):
+            self._take(self._inbox.get(timeout=wait))
             while True:
-                if run := self._runs.get(token):
-                    run.pending.append(event)
-                token, event = self._inbox.get_nowait()
-        except queues.Empty:
-            return
+                self._take(self._inbox.get_nowait())
+
+    def _take(self, item: Delivery | str) -> None:
+        if isinstance(item, str):
+            self._called = True
+        elif run := self._runs.get(item.token):
+            run.pending.append(item.report)
 
     def _write_pending(self, run: Run) -> None:
         while run.pending:
             event = run.pending[0]
             try:
                 with writing(self._database) as session:
-                    over = self._write(session, run, event)
+                    over = record(session, run, event, self._settings.retry_seconds)
             except LeaseLost as lost:
                 logger.warning("%s", lost)
                 self._drop(run)
                 return
             run.pending.popleft()
+            if isinstance(event, Accepted):
+                self._failed_starts = 0
             if over:
                 logger.info("experiment %d: %s", run.lease.experiment_id, over)
                 output = run.child.log().decode(errors="replace")
@@ -154,55 +220,6 @@ class Supervisor:
                 if not run.accepted and isinstance(event, Exited):
                     self._start_failed(output)
                 return
-
-    def _write(self, session: Session, run: Run, event: Report) -> str | None:
-        """Store one event; returns how the experiment ended if this was its last one."""
-        match event:
-            case Accepted():
-                run.accepted = True
-                self._failed_starts = 0
-            case Started(device, parameters):
-                results.start(session, run.lease, device, parameters)
-            case Progress(fraction):
-                results.progress(session, run.lease, fraction)
-            case EpochEnd(metrics):
-                results.epoch(session, run.lease, metrics)
-                run.epochs = metrics.epoch
-            case Evaluated(report):
-                # Kept until the end: evaluation, files and state are committed together.
-                run.evaluation = report
-            case Finished(result, files):
-                assert run.evaluation is not None, "a training reports its evaluation before it finishes"
-                results.succeed(session, run.lease, result, run.evaluation, files, run.child.log())
-                return f"succeeded, test accuracy {result.test_accuracy:.4f}"
-            case Failed(code, message):
-                results.fail(session, run.lease, code, message, run.child.log())
-                return f"failed, {code}: {message}"
-            case Cancel():
-                results.cancelled(session, run.lease, run.child.log())
-                return "cancelled"
-            case Exited() if not run.accepted:
-                # No fault of the experiment: another worker, or another process, may do better.
-                queue.give_back(session, run.lease)
-                return "given back, its process did not start"
-            case Exited(status):
-                code, message = _explain(status)
-                results.fail(session, run.lease, code, message, run.child.log())
-                return f"failed, {code}: {message}"
-        return None
-
-    def _heartbeat(self, run: Run) -> None:
-        try:
-            with writing(self._database) as session:
-                cancel = queue.heartbeat(session, run.lease, self._settings.lease_seconds)
-        except LeaseLost as lost:
-            logger.warning("%s", lost)
-            self._drop(run)
-            return
-        if cancel:
-            run.child.kill()
-            run.pending = deque([Cancel()])
-            self._write_pending(run)
 
     def _start_failed(self, output: str) -> None:
         """A process died before it took a job.
@@ -216,37 +233,44 @@ class Supervisor:
             last = (output.strip().splitlines() or ["they print nothing"])[-1]
             raise ConfigurationError(f"Training processes do not start on this machine: {last}")
 
+    def _stop_expired(self) -> None:
+        for run in self._runs.values():
+            if time.monotonic() > run.deadline and not run.expired:
+                logger.warning("experiment %d: stopped, its lease could not be renewed", run.lease.experiment_id)
+                run.expire()
+
     def _drop(self, run: Run) -> None:
         run.child.close()
         del self._runs[run.lease.token]
 
     def _shut_down(self) -> None:
+        """What was reported before the end is not thrown away, and what was trained becomes a checkpoint."""
+        end = time.monotonic() + self._settings.grace_seconds
         try:
-            # What was reported before the end is not thrown away: a training may have finished at this very moment.
-            with contextlib.suppress(OperationalError, ConfigurationError):
-                self._receive(0)
-                for run in list(self._runs.values()):
-                    self._write_pending(run)
+            with contextlib.suppress(ConfigurationError):
+                while self._runs and time.monotonic() < end:
+                    for run in list(self._runs.values()):
+                        self._end(run)
+                    self._turn(claiming=False)
         finally:
-            self._give_all_back()
+            for run in list(self._runs.values()):
+                self._give_back(run)
             self._engine.close()
+            with contextlib.suppress(*AWAY), writing(self._database) as session:
+                workers.unregister(session, self.name)
 
-    def _give_all_back(self) -> None:
-        for run in list(self._runs.values()):
-            run.child.close()
-            try:
-                with writing(self._database) as session:
-                    queue.give_back(session, run.lease)
-                logger.info("experiment %d: given back to the queue", run.lease.experiment_id)
-            except (LeaseLost, OperationalError) as error:
-                logger.warning("experiment %d could not be given back: %s", run.lease.experiment_id, error)
-        self._runs.clear()
+    def _end(self, run: Run) -> None:
+        if run.accepted:
+            run.interrupt(attempts.SHUTDOWN)
+        elif not run.pending:
+            # It has not begun: there is nothing to keep.
+            self._give_back(run)
 
-
-def _explain(status: int) -> tuple[str, str]:
-    """The error code and message of a training process that ended without a last word."""
-    if status >= 0:
-        return "process_exited", f"The training process ended with exit status {status}; log.txt has its last words."
-    name = signal.Signals(-status).name
-    hint = " The machine may have run out of memory." if -status == signal.SIGKILL else ""
-    return "process_killed", f"The training process was killed by the operating system ({name}).{hint}"
+    def _give_back(self, run: Run) -> None:
+        try:
+            with writing(self._database) as session:
+                state = queue.give_back(session, run.lease)
+            logger.info("experiment %d: given back, %s", run.lease.experiment_id, state)
+        except (LeaseLost, *AWAY) as error:
+            logger.warning("experiment %d could not be given back: %s", run.lease.experiment_id, error)
+        self._drop(run)

@@ -18,7 +18,10 @@ import numpy as np
 from service.data.dataset import Split
 from service.specs.experiment import ExperimentSpec
 from service.train import models, trainer
+from service.train.checkpoint import origin_of
 from service.train.manifest import device
+from service.train.saver import Saver
+from service.train.training import Training
 
 SPEC = ExperimentSpec.model_validate({"preset": "baseline", "epochs": 1, "validation": {"on": "none"}})
 
@@ -28,7 +31,9 @@ def ours(split: Split):
     compiled = models.for_training(models.build(SPEC), SPEC)
 
     def epoch() -> None:
-        list(trainer.fit(compiled, SPEC, split, None, lambda fraction: None))
+        training = Training(compiled, SPEC, len(split))
+        saver = Saver(training, origin_of(SPEC, dataset_sha256=""), seconds=30.0)
+        list(trainer.fit(training, split, None, saver, lambda event: None, lambda: False))
 
     return epoch
 

@@ -62,6 +62,7 @@ class Supervisor:
         self._device = device.describe()
         self._next_beat = 0.0
         self._called = False
+        self._away = False
         self._failed_starts = 0
 
     def run(self, stop: Flag) -> None:
@@ -94,9 +95,15 @@ class Supervisor:
                 self._write_pending(run)
         except AWAY as error:
             # Nothing is lost: what could not be written is still pending. The children go on until their leases end.
-            logger.warning("the database does not answer, trying again: %s", error)
+            if not self._away:
+                logger.warning("the database does not answer, trying until it does: %s", error)
+            self._away = True
             self._stop_expired()
             time.sleep(RECONNECT_SECONDS)
+        else:
+            if self._away:
+                logger.info("the database answers again")
+            self._away = False
 
     def _beat(self) -> None:
         if time.monotonic() < self._next_beat:
@@ -246,6 +253,8 @@ class Supervisor:
     def _shut_down(self) -> None:
         """What was reported before the end is not thrown away, and what was trained becomes a checkpoint."""
         end = time.monotonic() + self._settings.grace_seconds
+        if self._runs:
+            logger.info("ending, at most %g s from now: waiting for checkpoints", self._settings.grace_seconds)
         try:
             with contextlib.suppress(ConfigurationError):
                 while self._runs and time.monotonic() < end:

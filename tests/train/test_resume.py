@@ -148,12 +148,11 @@ def test_whatever_has_a_state_goes_on_exactly(make_spec: MakeSpec, optdigits: Da
     assert outcome([*chain(*attempts), *last]) == outcome(list(task.run(spec, optdigits)))
 
 
-@pytest.mark.parametrize("steps", [3, STEPS])
-def test_early_stopping_remembers_the_best_epoch(make_spec: MakeSpec, optdigits: Dataset, steps: int) -> None:
+def test_early_stopping_remembers_the_best_epoch(make_spec: MakeSpec, optdigits: Dataset) -> None:
     # A demand that no epoch after the first can meet.
     stopping = {"monitor": "val_accuracy", "patience": 2, "min_delta": 1.0, "restore_best": True}
     spec = make_spec(**FEW, early_stopping=stopping, epochs=9)
-    events = list(chain.from_iterable(interrupted_every(steps, spec, optdigits)))
+    events = list(chain.from_iterable(interrupted_every(3, spec, optdigits)))
     assert kinds(events).count(EpochEnd) == 3
     assert outcome(events) == outcome(list(task.run(spec, optdigits)))
 

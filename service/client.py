@@ -3,6 +3,7 @@
 import time
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -19,6 +20,8 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 RECONNECT_SECONDS = 1.0
 RESTART_SECONDS = 60.0
+STATES = frozenset(State)
+"""The events that tell of a new state."""
 
 
 class StreamEvent(NamedTuple):
@@ -73,10 +76,21 @@ class Client:
                     raise
                 time.sleep(0.1)
 
-    def submit(self, spec: ExperimentSpec | Mapping[str, Any]) -> schemas.Experiment:
-        """Put an experiment into the queue."""
+    def submit(
+        self, spec: ExperimentSpec | Mapping[str, Any], *, idempotency_key: str | None = None, reuse: bool = False
+    ) -> schemas.Experiment:
+        """Put an experiment into the queue.
+
+        Args:
+            spec: what to train.
+            idempotency_key: sent again with the same spec, it gives the same experiment instead of a second one.
+            reuse: queue nothing if an experiment with the same spec, data and code has succeeded; it is returned.
+        """
         body = spec.model_dump(mode="json") if isinstance(spec, ExperimentSpec) else dict(spec)
-        return self._experiment(self._send("POST", "/v1/experiments", json=body))
+        if reuse:
+            body["reuse"] = True
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        return self._experiment(self._send("POST", "/v1/experiments", json=body, headers=headers))
 
     def experiment(self, experiment_id: int) -> schemas.Experiment:
         """One experiment's record."""
@@ -97,8 +111,31 @@ class Client:
                 return
 
     def cancel(self, experiment_id: int) -> schemas.Experiment:
-        """Cancel: a queued experiment at once, a running one as soon as its worker sees it."""
-        return self._experiment(self._send("POST", f"/v1/experiments/{experiment_id}/cancel"))
+        """Cancel: a queued or paused experiment at once, a running one as soon as its worker sees it."""
+        return self._ask(experiment_id, "cancel")
+
+    def pause(self, experiment_id: int) -> schemas.Experiment:
+        """Let it wait: a queued experiment at once, a running one as soon as its worker has stored a checkpoint."""
+        return self._ask(experiment_id, "pause")
+
+    def resume(self, experiment_id: int) -> schemas.Experiment:
+        """Let a paused experiment go on from its checkpoint, or withdraw the request to pause a running one."""
+        return self._ask(experiment_id, "resume")
+
+    def retry(self, experiment_id: int) -> schemas.Experiment:
+        """Begin a failed or cancelled experiment anew."""
+        return self._ask(experiment_id, "retry")
+
+    def delete(self, experiment_id: int) -> None:
+        """Forget an experiment with all that belongs to it. Not while it runs, or while an alias means its model."""
+        answer = self._send("DELETE", f"/v1/experiments/{experiment_id}")
+        if answer.status_code != HTTPStatus.NO_CONTENT:
+            raise _strange(answer)
+
+    def attempts(self, experiment_id: int) -> list[schemas.Attempt]:
+        """Which worker held it from when until when, and what ended that."""
+        answer = self._get(f"/v1/experiments/{experiment_id}/attempts")
+        return self._parse(schemas.Attempts, answer).items
 
     def metrics(self, experiment_id: int) -> list[schemas.EpochMetrics]:
         """The epochs that are finished."""
@@ -127,6 +164,10 @@ class Client:
         """All datasets."""
         return self._parse(schemas.Datasets, self._get("/v1/datasets")).items
 
+    def workers(self) -> list[schemas.Worker]:
+        """The workers that have not said goodbye."""
+        return self._parse(schemas.Workers, self._get("/v1/workers")).items
+
     def models(self) -> list[schemas.Model]:
         """All models, newest first."""
         return self._parse(schemas.Models, self._get("/v1/models")).items
@@ -137,8 +178,8 @@ class Client:
         return self._parse(schemas.Alias, self._send("PUT", f"/v1/models/aliases/{_segment(alias)}", json=body))
 
     def events(self, experiment_id: int, after: int = 0) -> Iterator[StreamEvent]:
-        """An experiment's events until it has ended. A stream that breaks, or that the service ends because it shuts
-        down, is taken up again where it ended."""
+        """An experiment's events until it has ended; those of a retried one go on after its earlier end. A stream that
+        breaks, or that the service ends because it shuts down, is taken up again where it ended."""
         seen = after
         while True:
             try:
@@ -148,7 +189,8 @@ class Client:
                     # An event without an id of its own repeats the last one.
                     number = int(event.id) if event.id and event.event != "progress" else None
                     seen = number or seen
-                    over = over or event.event in TERMINAL
+                    if event.event in STATES:
+                        over = event.event in TERMINAL
                     yield StreamEvent(event.event, event.json(), number)
             except httpx_sse.SSEError:
                 raise ServiceError(f"{self._server} does not answer as Numeral does.") from None
@@ -188,6 +230,9 @@ class Client:
             # Keep-alive comments come out as events without data.
             yield from (event for event in source.iter_sse() if event.data)
 
+    def _ask(self, experiment_id: int, what: str) -> schemas.Experiment:
+        return self._experiment(self._send("POST", f"/v1/experiments/{experiment_id}/{what}"))
+
     def _experiment(self, answer: httpx.Response) -> schemas.Experiment:
         return self._parse(schemas.Experiment, answer)
 
@@ -195,7 +240,7 @@ class Client:
         try:
             return kind.model_validate_json(answer.content)
         except ValidationError:
-            raise ServiceError(f"{answer.url} does not answer as Numeral does.", answer.status_code) from None
+            raise _strange(answer) from None
 
     def _get(self, path: str, **request: Any) -> httpx.Response:
         return self._send("GET", path, **request)
@@ -205,11 +250,11 @@ class Client:
             answer = self._http.request(method, path, **request)
         except httpx.UnsupportedProtocol:
             raise Unreachable(f"{self._server!r} is not a usable address: write http://host:port.") from None
+        except (httpx.LocalProtocolError, httpx.InvalidURL, ValueError) as error:
+            raise InvalidInput(f"The request cannot be sent: {error}.") from None
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
             raise Unreachable(f"No answer from {self._server} ({reason}). Is the service running?") from None
-        except (httpx.InvalidURL, ValueError) as error:
-            raise InvalidInput(f"The request cannot be sent: {error}.") from None
         if not answer.is_success:
             raise _refused(answer)
         return answer
@@ -218,6 +263,10 @@ class Client:
 def _segment(text: str) -> str:
     """One segment of a path, whatever characters it has."""
     return urllib.parse.quote(text, safe="")
+
+
+def _strange(answer: httpx.Response) -> ServiceError:
+    return ServiceError(f"{answer.url} does not answer as Numeral does.", answer.status_code)
 
 
 def _refused(answer: httpx.Response) -> ServiceError:

@@ -9,7 +9,18 @@ from fastapi import FastAPI
 
 from service import __version__
 from service.api import problems
-from service.api.routes import catalogue, experiments, files, health, models, predict, stream
+from service.api.routes import (
+    catalogue,
+    control,
+    experiments,
+    files,
+    health,
+    models,
+    predict,
+    stream,
+    submit,
+    workers,
+)
 from service.api.telemetry import Telemetry, TelemetryMiddleware
 from service.inference.models import Models
 from service.settings import Settings
@@ -48,6 +59,6 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
     app.state.models = Models(database, settings.model_cache_size, settings.inference_threads)
     problems.install(app, settings.max_body_bytes)
     app.add_middleware(TelemetryMiddleware, telemetry=telemetry)
-    for module in (experiments, stream, files, catalogue, models, predict, health):
+    for module in (submit, experiments, control, stream, files, catalogue, workers, models, predict, health):
         app.include_router(module.router)
     return app

@@ -94,7 +94,8 @@ async def _numeral_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.NumeralError)
     for kind, status in STATUSES:
         if isinstance(error, kind):
-            return problem(status, error.code, str(error))
+            again = {"Retry-After": "1"} if isinstance(error, errors.RequestInFlight) else None
+            return problem(status, error.code, str(error), headers=again)
     return await _unexpected(request, error)
 
 

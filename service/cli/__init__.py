@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from service.cli import demo, doctor, experiments, predict, serving
+from service.cli import demo, doctor, experiments, predict, serving, workers
 from service.errors import NumeralError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command()(serving.worker)
 app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(predict.predict)
+app.command()(workers.workers)
 app.add_typer(serving.db, name="db")
 app.add_typer(experiments.app, name="experiment")
 

@@ -1,17 +1,20 @@
-"""`numeral experiment …`: submit experiments and follow them."""
+"""`numeral experiment …`: submit experiments, follow them, and say what becomes of them."""
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.cli.options import Json, Server, connect
 from service.errors import InvalidInput
-from service.states import State
+from service.states import TERMINAL, State
 
-app = typer.Typer(help="Submit experiments and follow them.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from service import schemas
+
+app = typer.Typer(help="Submit experiments, follow them, pause, resume, retry and delete them.", no_args_is_help=True)
 
 Id = Annotated[int, typer.Argument(help="The experiment's id.", show_default=False)]
 
@@ -28,6 +31,14 @@ def submit(
         list[str] | None,
         typer.Option("--set", metavar="FIELD=JSON", help="Set a field, for example optimizer.learning_rate=0.01."),
     ] = None,
+    reuse: Annotated[
+        bool,
+        typer.Option("--reuse", help="Queue nothing if an experiment with the same spec, data and code succeeded."),
+    ] = False,
+    idempotency_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Sent again with the same spec, it gives the same experiment, not a second."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it until it has ended.")] = False,
     json_: Json = False,
     server: Server = None,
@@ -38,13 +49,19 @@ def submit(
     for assignment in set_ or []:
         _assign(spec, assignment)
     with connect(server) as client:
-        experiment = client.submit(spec)
+        experiment = client.submit(spec, idempotency_key=idempotency_key, reuse=reuse)
     if watch:
         _watch(experiment.id, json_, server)
     elif json_:
         typer.echo(experiment.model_dump_json(indent=2))
+    elif experiment.state in TERMINAL:
+        typer.echo(
+            f"Experiment {experiment.id} {experiment.state} before. See: numeral experiment show {experiment.id}"
+        )
     else:
-        typer.echo(f"Experiment {experiment.id} is queued. Follow it: numeral experiment watch {experiment.id}")
+        typer.echo(
+            f"Experiment {experiment.id} is {experiment.state}. Follow it: numeral experiment watch {experiment.id}"
+        )
 
 
 @app.command("list")
@@ -70,7 +87,7 @@ def list_(
 
 @app.command()
 def show(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
-    """One experiment: its result, its epochs, its confusion matrix."""
+    """One experiment: its result, its attempts if there were several, its epochs, its confusion matrix."""
     from service.cli import render
 
     with connect(server) as client:
@@ -79,6 +96,8 @@ def show(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
             typer.echo(item.model_dump_json(indent=2))
             return
         render.console.print(render.summary(item))
+        if len(attempts := client.attempts(experiment_id)) > 1:
+            render.console.print(render.attempts(attempts))
         if epochs := client.metrics(experiment_id):
             render.console.print(render.metrics(epochs))
         if item.state == State.SUCCEEDED:
@@ -93,14 +112,49 @@ def watch(experiment_id: Id, json_: Json = False, server: Server = None) -> None
 
 @app.command()
 def cancel(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
-    """Cancel an experiment: at once if it is queued, within seconds if it is running."""
+    """Cancel an experiment: at once if it waits, within seconds if it is running."""
     with connect(server) as client:
         item = client.cancel(experiment_id)
+    _say(item, "is cancelled" if item.state == State.CANCELLED else "will be stopped by its worker", json_)
+
+
+@app.command()
+def pause(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """Let an experiment wait until it is resumed: at once if it is queued, after a checkpoint if it is running."""
+    with connect(server) as client:
+        item = client.pause(experiment_id)
+    _say(item, "is paused" if item.state == State.PAUSED else "will be paused by its worker", json_)
+
+
+@app.command()
+def resume(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """Let a paused experiment go on where it was; or a running one, if it was to be paused."""
+    with connect(server) as client:
+        item = client.resume(experiment_id)
+    _say(item, "is queued again" if item.state == State.QUEUED else "goes on and will not be paused", json_)
+
+
+@app.command()
+def retry(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """Begin a failed or cancelled experiment anew."""
+    with connect(server) as client:
+        item = client.retry(experiment_id)
+    _say(item, "is queued again", json_)
+
+
+@app.command()
+def delete(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
+    """Forget an experiment with its metrics, events and files; not while it runs or an alias means its model."""
+    with connect(server) as client:
+        client.delete(experiment_id)
     if json_:
-        typer.echo(item.model_dump_json(indent=2))
+        typer.echo(json.dumps({"id": experiment_id, "deleted": True}))
     else:
-        done = "is cancelled" if item.state == State.CANCELLED else "will be stopped by its worker"
-        typer.echo(f"Experiment {item.id} {done}.")
+        typer.echo(f"Experiment {experiment_id} is deleted.")
+
+
+def _say(item: "schemas.Experiment", what: str, json_: bool) -> None:
+    typer.echo(item.model_dump_json(indent=2) if json_ else f"Experiment {item.id} {what}.")
 
 
 def _watch(experiment_id: int, json_: bool, server: str | None) -> None:

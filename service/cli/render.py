@@ -1,6 +1,8 @@
 """How the command line shows things."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -9,7 +11,7 @@ from rich.table import Table
 
 from service import schemas
 from service.client import Client, StreamEvent
-from service.states import TERMINAL, State
+from service.states import State
 
 console = Console(highlight=False)
 
@@ -40,6 +42,38 @@ def metrics(items: Iterable[schemas.EpochMetrics]) -> Table:
     for item in items:
         figures = (item.train_loss, item.train_accuracy, item.val_loss, item.val_accuracy)
         table.add_row(str(item.epoch), *(_figure(figure) for figure in figures), f"{item.seconds:.1f}")
+    return table
+
+
+def attempts(items: Iterable[schemas.Attempt]) -> Table:
+    """A row per attempt."""
+    table = Table("attempt", "worker", "started", "ended", "outcome", "message", box=None, pad_edge=False)
+    for item in items:
+        table.add_row(
+            str(item.number),
+            plain(item.worker),
+            _time(item.started_at),
+            _time(item.ended_at) if item.ended_at else "",
+            item.outcome,
+            plain(item.message or ""),
+        )
+    return table
+
+
+def workers(items: Iterable[schemas.Worker]) -> Table:
+    """A row per worker."""
+    names = ("worker", "device", "slots", "version", "started", "last heard of", "trains")
+    table = Table(*names, box=None, pad_edge=False)
+    for item in items:
+        table.add_row(
+            plain(item.name),
+            plain(item.device),
+            str(item.slots),
+            plain(item.version),
+            _time(item.started_at),
+            _time(item.last_beat_at) + ("" if item.alive else " [red](silent)[/]"),
+            ", ".join(str(experiment_id) for experiment_id in item.experiments),
+        )
     return table
 
 
@@ -79,15 +113,12 @@ def watch(client: Client, experiment_id: int) -> schemas.Experiment:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(State.QUEUED, total=1.0, note="waiting for a worker")
         for event in client.events(experiment_id):
+            if line := _line(event):
+                bar.console.print(line)
             if event.type == "progress":
                 bar.update(task, completed=event.data["fraction"])
-            elif event.type in TERMINAL:
-                bar.update(task, description=event.type, completed=1.0)
-            elif line := _line(event):
-                bar.console.print(line)
-                bar.update(task, description="training", note="")
             else:
-                bar.update(task, description=event.type, note=_note(event))
+                bar.update(task, **_status(event))
     return client.experiment(experiment_id)
 
 
@@ -110,24 +141,47 @@ def plain(text: str) -> str:
 
 
 def _line(event: StreamEvent) -> str | None:
+    """What stays on the screen of an event, if anything does."""
     data = event.data
-    if event.type == "epoch":
-        validation = f"  val accuracy {data['val_accuracy']:.4f}" if data["val_accuracy"] is not None else ""
-        return (
-            f"epoch {data['epoch']:>3}  train loss {data['train_loss']:.4f}  "
-            f"train accuracy {data['train_accuracy']:.4f}{validation}  {data['seconds']:.1f} s"
-        )
-    if event.type == "started":
-        return f"training {data['parameters']:,} parameters on {data['device']}"
+    match event.type:
+        case "epoch":
+            validation = f"  val accuracy {data['val_accuracy']:.4f}" if data["val_accuracy"] is not None else ""
+            return (
+                f"epoch {data['epoch']:>3}  train loss {data['train_loss']:.4f}  "
+                f"train accuracy {data['train_accuracy']:.4f}{validation}  {data['seconds']:.1f} s"
+            )
+        case "started":
+            # An event of the first schema does not say where the training began.
+            onwards = f", after epoch {data['epoch']}" if data.get("epoch") else ""
+            return f"training {data['parameters']:,} parameters on {data['device']}{onwards}"
+        case State.QUEUED if "reason" in data:
+            return f"queued again: {plain(data['reason'].replace('_', ' '))}"
+        case State.PAUSED:
+            return "paused until it is resumed"
     return None
 
 
-def _note(event: StreamEvent) -> str:
-    return {
-        State.QUEUED: "waiting for a worker",
-        State.RUNNING: "loading Keras and the dataset",
-        "cancel_requested": "its worker will stop it",
-    }.get(event.type, "")
+def _status(event: StreamEvent) -> dict[str, Any]:
+    """What the progress bar says after an event."""
+    match event.type:
+        case "started" | "pause_withdrawn":
+            return {"description": "training", "note": ""}
+        case "epoch":
+            return {"description": "training"}
+        case "cancel_requested":
+            return {"note": "its worker will stop it"}
+        case "pause_requested":
+            return {"note": "its worker will pause it"}
+        case State.QUEUED:
+            return {"description": event.type, "note": "waiting for a worker"}
+        case State.RUNNING:
+            return {"description": event.type, "note": "loading Keras and the dataset"}
+        case _:
+            return {"description": event.type, "note": ""}
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _figure(value: float | None) -> str:

@@ -1,17 +1,18 @@
 """Commands that run the service, or parts of it."""
 
 import gc
+import json
 import logging
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import DataDir, Host, Port, missing_for_training, url
+from service.cli.options import DataDir, Host, Json, Port, missing_for_training, url
 from service.errors import ConfigurationError, NumeralError
 from service.settings import Settings, load_settings
 
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 GRACEFUL_SECONDS = 3
 BACKLOG = 2048
 
-db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+db = typer.Typer(help="The database: its schema, and what nobody needs any more.", no_args_is_help=True)
 
 
 def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -69,6 +70,35 @@ def db_upgrade(data_dir: DataDir = None) -> None:
     """Bring the database's schema to this version."""
     settings = load_settings(data_dir=data_dir)
     typer.echo(f"The schema is at {_upgrade(settings)}.")
+
+
+@db.command("gc")
+def db_gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, but remove nothing.")] = False,
+    json_: Json = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Remove what nobody needs any more: rows and files of no experiment, checkpoints of ended ones, expired
+    idempotency keys, workers that were not heard of for a day."""
+    from service.store import gc as garbage
+    from service.store.database import open_engine, reading, writing
+
+    settings = load_settings(data_dir=data_dir)
+    _check_schema(settings)
+    database = open_engine(settings.resolved_database_url)
+    with _database_errors(settings):
+        if dry_run:
+            with reading(database) as session:
+                counted = garbage.count(session)
+        else:
+            with writing(database) as session:
+                counted = garbage.remove(session)
+    if json_:
+        typer.echo(json.dumps(counted, indent=2))
+    else:
+        typer.echo("To be removed:" if dry_run else "Removed:")
+        for kind, number in counted.items():
+            typer.echo(f"{number:>8,}  {kind.replace('_', ' ')}")
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -15,6 +15,7 @@ CATALOGUE: dict[str, Description] = {
         test_images=10_000,
         classes=10,
         image_shape=(28, 28),
+        sha256="06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16",
         source=mnist.URL,
     ),
     "optdigits": Description(
@@ -24,6 +25,7 @@ CATALOGUE: dict[str, Description] = {
         test_images=optdigits.TEST_IMAGES,
         classes=10,
         image_shape=(28, 28),
+        sha256="3ab46015aad60c7ddbc737420beca90acc5de8abd4f0dc571c4ff17911bd8e17",
         source="sklearn.datasets.load_digits",
     ),
 }

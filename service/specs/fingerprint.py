@@ -18,8 +18,12 @@ DECISIVE_PACKAGES = ("specs", "data", "train")
 
 def fingerprint(spec: ExperimentSpec, dataset_sha256: str) -> str:
     """The same for two experiments if, and only if, spec, data and code are the same."""
-    decisive = spec.model_dump(mode="json", exclude=set(UNDECISIVE))
-    return digest({"spec": decisive, "dataset": dataset_sha256, "code": code_version()})
+    return digest({"spec": decisive(spec), "dataset": dataset_sha256, "code": code_version()})
+
+
+def decisive(spec: ExperimentSpec) -> dict[str, Any]:
+    """The fields of a spec that decide its outcome, as JSON."""
+    return spec.model_dump(mode="json", exclude=set(UNDECISIVE))
 
 
 def digest(document: Any) -> str:

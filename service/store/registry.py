@@ -46,7 +46,8 @@ def set_alias(session: Session, alias: str, experiment_id: int) -> Alias:
     """
     if not _ALIAS.fullmatch(alias):
         raise InvalidInput(f"{alias!r} is not an alias: use lower-case letters, digits, - and _, a letter first.")
-    experiment = experiments.get(session, experiment_id)
+    # Locked, so that it is not deleted before the alias means it.
+    experiment = experiments.locked(session, experiment_id)
     if experiment.state != State.SUCCEEDED:
         raise Conflict(f"Experiment {experiment_id} is {experiment.state} and has no model to serve.")
     statement = _insert(session, alias, experiment_id).on_conflict_do_update(

@@ -4,7 +4,6 @@ The bytes are an npz archive without pickle. Its entry `metadata` is a JSON docu
 `model_0`, `model_1`, …, `optimizer_0`, … after their group and their place in it.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -17,6 +16,7 @@ from pydantic import Field
 
 from service.schemas import EpochMetrics, Schema
 from service.specs.experiment import ExperimentSpec
+from service.specs.fingerprint import decisive, digest
 
 FORMAT = 1
 """To be raised whenever a training would go on differently from a checkpoint made before a change."""
@@ -75,9 +75,8 @@ class Snapshot:
 
 def origin_of(spec: ExperimentSpec, dataset_sha256: str) -> Origin:
     """The origin of checkpoints that a training of this spec makes in this process."""
-    decisive = spec.model_dump_json(exclude={"preset", "name", "tags", "priority", "max_attempts"})
     return Origin(
-        spec=hashlib.sha256(decisive.encode()).hexdigest(),
+        spec=digest(decisive(spec)),
         dataset=dataset_sha256,
         backend=keras.backend.backend(),
         keras=keras.version(),

@@ -15,10 +15,14 @@ from sqlalchemy import Engine
 
 from service import schemas
 from service.api.app import create_app
+from service.data.catalogue import CATALOGUE
 from service.settings import Settings
 from service.specs.experiment import ExperimentSpec
-from service.store import queue, results
+from service.specs.fingerprint import fingerprint
+from service.states import State
+from service.store import control, queue, results
 from service.store.database import writing
+from service.store.leases import Lease
 
 
 @pytest.fixture
@@ -74,13 +78,16 @@ def band(digit: int) -> np.ndarray:
 
 def succeed(database: Engine, name: str = "bands") -> int:
     """An experiment that a worker has taken through all of its states."""
-    spec = ExperimentSpec.model_validate({"preset": "baseline", "name": name, "epochs": 2})
+    spec = ExperimentSpec.model_validate(
+        {"preset": "baseline", "name": name, "tags": ["made"], "epochs": 2, "priority": 1000}
+    )
     with writing(database) as session:
         queue.enqueue(session, spec)
     with writing(database) as session:
         lease = queue.claim(session, "worker-1", 60)
         assert lease is not None
-        results.start(session, lease, "cpu:0", 7850)
+        identity = fingerprint(lease.spec, CATALOGUE[lease.spec.dataset].sha256)
+        results.start(session, lease, "cpu:0", 7850, fingerprint=identity)
         for epoch in (1, 2):
             metrics = schemas.EpochMetrics(
                 epoch=epoch,
@@ -119,6 +126,53 @@ def trained(database: Engine) -> int:
 def make_model(database: Engine) -> Callable[[str], int]:
     """Makes further succeeded experiments."""
     return lambda name: succeed(database, name)
+
+
+@pytest.fixture
+def enqueue(database: Engine) -> Callable[..., int]:
+    """Puts an experiment into the queue; returns its id."""
+
+    def put(**given: object) -> int:
+        with writing(database) as session:
+            return queue.enqueue(session, ExperimentSpec.model_validate({"preset": "baseline"} | given)).id
+
+    return put
+
+
+@pytest.fixture
+def claim(database: Engine) -> Callable[[], Lease]:
+    """Lets a worker take what is best in the queue."""
+
+    def take() -> Lease:
+        with writing(database) as session:
+            lease = queue.claim(session, "worker-1", 60)
+        assert lease is not None
+        return lease
+
+    return take
+
+
+@pytest.fixture
+def bring(database: Engine, enqueue: Callable[..., int], claim: Callable[[], Lease]) -> Callable[[State], int]:
+    """Makes an experiment and brings it into a state."""
+
+    def bring(state: State) -> int:
+        if state == State.SUCCEEDED:
+            return succeed(database)
+        claimed = state in (State.RUNNING, State.FAILED)
+        # Before whatever else may be queued.
+        experiment_id = enqueue(priority=1000 if claimed else 0)
+        if claimed:
+            lease = claim()
+            if state == State.FAILED:
+                with writing(database) as session:
+                    results.fail(session, lease, "diverged", "The loss became NaN.", b"")
+        elif state in (State.PAUSED, State.CANCELLED):
+            with writing(database) as session:
+                (control.pause if state == State.PAUSED else control.cancel)(session, experiment_id)
+        return experiment_id
+
+    return bring
 
 
 @pytest.fixture

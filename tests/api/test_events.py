@@ -1,13 +1,18 @@
 """Server-sent events: the whole story, live and resumable."""
 
+import logging
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import httpx_sse
+import pytest
 from sqlalchemy import Engine
 
 from service import schemas
 from service.specs.experiment import ExperimentSpec
+from service.states import State
 from service.store import queue, results
 from service.store.database import writing
 
@@ -63,3 +68,53 @@ def test_events_arrive_as_they_happen(api: httpx.Client, database: Engine) -> No
     assert not follower.is_alive(), "the stream did not end with the experiment"
     assert [event for event in arrived if event != "progress"] == ["queued", "running", "epoch", "failed"]
     assert "progress" in arrived
+
+
+def follow(api: httpx.Client, experiment_id: int, until: str, then: threading.Event) -> list[str]:
+    """The events of a stream that ends by itself; `then` is set when one of them is `until`."""
+    arrived = []
+    with httpx_sse.connect_sse(api, "GET", f"/v1/experiments/{experiment_id}/events") as source:
+        for event in source.iter_sse():
+            if event.data and event.event != "progress":
+                arrived.append(event.event)
+            if event.event == until:
+                then.set()
+    return arrived
+
+
+def test_a_stream_stays_open_while_an_experiment_is_paused(api: httpx.Client, bring: Callable[[State], int]) -> None:
+    experiment_id = bring(State.PAUSED)
+    path = f"/v1/experiments/{experiment_id}"
+    paused = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        follower = pool.submit(follow, api, experiment_id, "paused", paused)
+        assert paused.wait(10)
+        api.post(f"{path}/resume").raise_for_status()
+        api.post(f"{path}/cancel").raise_for_status()
+        assert follower.result(10) == ["queued", "paused", "queued", "cancelled"]
+
+
+def test_a_retried_experiments_stream_goes_on_after_its_failure(
+    api: httpx.Client, bring: Callable[[State], int]
+) -> None:
+    experiment_id = bring(State.FAILED)
+    api.post(f"/v1/experiments/{experiment_id}/retry").raise_for_status()
+    failed = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        follower = pool.submit(follow, api, experiment_id, "failed", failed)
+        assert failed.wait(10)
+        api.post(f"/v1/experiments/{experiment_id}/cancel").raise_for_status()
+        assert follower.result(10) == ["queued", "running", "failed", "queued", "cancelled"]
+
+
+def test_a_deleted_experiments_stream_ends(
+    api: httpx.Client, bring: Callable[[State], int], caplog: pytest.LogCaptureFixture
+) -> None:
+    experiment_id = bring(State.PAUSED)
+    paused = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        follower = pool.submit(follow, api, experiment_id, "paused", paused)
+        assert paused.wait(10)
+        api.delete(f"/v1/experiments/{experiment_id}").raise_for_status()
+        assert follower.result(10) == ["queued", "paused"]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

@@ -1,14 +1,10 @@
-"""Submitting, listing, showing and cancelling over HTTP, on both databases."""
+"""Submitting, listing and showing over HTTP, on both databases."""
 
 import asyncio
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine
-
-from service.store import queue
-from service.store.database import writing
 
 
 def submit(api: httpx.Client, **body: object) -> dict:
@@ -61,26 +57,6 @@ def test_lists_are_filtered_by_state_and_tag(api: httpx.Client) -> None:
     assert ids(state="cancelled") == [first]
     assert ids(state="queued", tag="blue") == [second]
     assert ids(tag="green") == []
-
-
-def test_a_queued_experiment_is_cancelled_at_once_and_only_once(api: httpx.Client) -> None:
-    path = f"/v1/experiments/{submit(api)['id']}/cancel"
-    assert api.post(path).json()["state"] == "cancelled"
-    again = api.post(path)
-    assert again.status_code == 409
-    assert again.json()["code"] == "illegal_transition"
-
-
-def test_cancelling_a_running_experiment_asks_its_worker(api: httpx.Client, database: Engine) -> None:
-    experiment_id = submit(api)["id"]
-    with writing(database) as session:
-        lease = queue.claim(session, "worker-1", 60)
-    answer = api.post(f"/v1/experiments/{experiment_id}/cancel")
-    assert answer.status_code == 202
-    assert answer.json()["state"] == "running"
-    assert answer.json()["cancel_requested"]
-    with writing(database) as session:
-        assert queue.heartbeat(session, lease, 60)
 
 
 def test_results_are_shown_once_there(api: httpx.Client, trained: int) -> None:
@@ -141,6 +117,8 @@ REFUSED = {
         {"model": {"layers": [{"type": "flatten"}, *[{"type": "dense", "units": 10**6}] * 2]}},
         "model.layers[1]",
     ),
+    "text for reuse": ({"preset": "baseline", "reuse": "yes"}, "reuse"),
+    "null for reuse": ({"preset": "baseline", "reuse": None}, "reuse"),
     "wrong optimizer field": ({"preset": "baseline", "optimizer": {"name": "sgd", "rho": 1}}, "optimizer.rho"),
 }
 

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from service.store.tables import Event
 
 JSON = {"Content-Type": "application/json"}
+BASELINE = {"preset": "baseline"}
 TOO_LARGE = 50 * 1024 * 1024
 
 CAUSES: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str]] = {
@@ -59,9 +60,36 @@ CAUSES: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str]] = {
     "events of nothing": (lambda api: api.get("/v1/experiments/7/events"), 404, "unknown_experiment"),
     "bad Last-Event-ID": (
         lambda api: api.get(
-            api.post("/v1/experiments", json={"preset": "baseline"}).headers["Location"] + "/events",
+            api.post("/v1/experiments", json=BASELINE).headers["Location"] + "/events",
             headers={"Last-Event-ID": "x"},
         ),
+        422,
+        "invalid_request",
+    ),
+    "pausing nothing": (lambda api: api.post("/v1/experiments/7/pause"), 404, "unknown_experiment"),
+    "resuming no number": (lambda api: api.post("/v1/experiments/seven/resume"), 404, "unknown_experiment"),
+    "retrying a negative number": (lambda api: api.post("/v1/experiments/-1/retry"), 404, "unknown_experiment"),
+    "deleting nothing": (lambda api: api.delete("/v1/experiments/7"), 404, "unknown_experiment"),
+    "deleting a huge id": (lambda api: api.delete(f"/v1/experiments/{2**64}"), 404, "unknown_experiment"),
+    "deleting a superscript": (lambda api: api.delete("/v1/experiments/²"), 404, "unknown_experiment"),
+    "attempts of nothing": (lambda api: api.get("/v1/experiments/7/attempts"), 404, "unknown_experiment"),
+    "resuming what is queued": (
+        lambda api: api.post(api.post("/v1/experiments", json=BASELINE).headers["Location"] + "/resume"),
+        409,
+        "illegal_transition",
+    ),
+    "retrying what is queued": (
+        lambda api: api.post(api.post("/v1/experiments", json=BASELINE).headers["Location"] + "/retry"),
+        409,
+        "illegal_transition",
+    ),
+    "a number for reuse": (
+        lambda api: api.post("/v1/experiments", json=BASELINE | {"reuse": 1}),
+        422,
+        "invalid_request",
+    ),
+    "a key of 256 characters": (
+        lambda api: api.post("/v1/experiments", json=BASELINE, headers={"Idempotency-Key": "x" * 256}),
         422,
         "invalid_request",
     ),
@@ -99,6 +127,10 @@ CAUSES: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str]] = {
     ),
     "no such route": (lambda api: api.get("/v1/nothing"), 404, "no_such_route"),
     "wrong method": (lambda api: api.patch("/v1/presets"), 405, "method_not_allowed"),
+    "a request that is looked at": (lambda api: api.get("/v1/experiments/7/pause"), 405, "method_not_allowed"),
+    "deleting all experiments": (lambda api: api.delete("/v1/experiments"), 405, "method_not_allowed"),
+    "putting an experiment": (lambda api: api.put("/v1/experiments/7", json=BASELINE), 405, "method_not_allowed"),
+    "posting workers": (lambda api: api.post("/v1/workers", json={}), 405, "method_not_allowed"),
     "50 MB of JSON": (
         lambda api: api.post("/v1/experiments", content=bytes(TOO_LARGE), headers=JSON),
         413,

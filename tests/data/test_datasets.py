@@ -47,6 +47,7 @@ def test_a_dataset_is_what_the_catalogue_says(loaded: Dataset) -> None:
     assert loaded.train.images.shape == (description.train_images, *description.image_shape)
     assert loaded.test.images.shape == (description.test_images, *description.image_shape)
     assert set(loaded.train.labels.tolist()) == set(range(description.classes))
+    assert loaded.sha256() == description.sha256
 
 
 @every_dataset

@@ -9,13 +9,22 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from PIL import Image
+from sqlalchemy import Engine, delete, update
 
 from service import __version__
 from service.data import catalogue
-from service.store.database import open_engine
+from service.data.catalogue import CATALOGUE
+from service.specs.experiment import ExperimentSpec
+from service.specs.fingerprint import fingerprint
+from service.store import control, queue, results, workers
+from service.store.clock import now
+from service.store.database import migrate, open_engine, writing
+from service.store.leases import Lease
+from service.store.tables import Base, Checkpoint, Experiment, Worker
 
 
 def numeral(*arguments: object, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -34,6 +43,9 @@ def other_server() -> Iterator[str]:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(b"<html>hello</html>")
+
+        def do_DELETE(self) -> None:
+            self.do_GET()
 
         def log_message(self, *arguments: object) -> None:
             pass
@@ -54,6 +66,56 @@ def ask(service):
         return done.stdout
 
     return run
+
+
+class Alone(NamedTuple):
+    """An API without a worker, so that an experiment stays in the state that a test has brought it into."""
+
+    url: str
+    data_dir: Path
+    database: Engine
+
+    def ask(self, *arguments: object, status: int = 0) -> str:
+        """Run a command; it must end with the status. Returns what it printed."""
+        done = numeral(*arguments, NUMERAL_SERVER=self.url, NUMERAL_DATA_DIR=str(self.data_dir))
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
+
+    def submit(self, *arguments: object) -> int:
+        """Put an experiment into the queue; returns its id."""
+        submitted = json.loads(self.ask("experiment", "submit", "--preset", "baseline", *arguments, "--json"))
+        return submitted["id"]
+
+    def claim(self) -> Lease:
+        """Let a worker take what is best in the queue."""
+        with writing(self.database) as session:
+            lease = queue.claim(session, "worker-1", 60)
+        assert lease is not None
+        return lease
+
+
+@pytest.fixture(scope="module")
+def api_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
+    data_dir = tmp_path_factory.mktemp("alone")
+    database = open_engine(f"sqlite:///{data_dir / 'numeral.db'}")
+    migrate(database)
+    command = [sys.executable, "-m", "service", "api", "--port", "0", "--data-dir", str(data_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            [url] = re.findall(r"http://[^ ]+", process.stdout.readline())
+            yield Alone(url, data_dir, database)
+        finally:
+            process.terminate()
+    database.dispose()
+
+
+@pytest.fixture
+def alone(api_alone: Alone) -> Iterator[Alone]:
+    yield api_alone
+    with writing(api_alone.database) as session:
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(delete(table))
 
 
 def test_submit_and_watch_show_the_whole_way(ask, quick: dict[str, object], tmp_path: Path) -> None:
@@ -78,6 +140,139 @@ def test_cancel_says_what_will_happen(ask, quick: dict[str, object]) -> None:
     submitted = json.loads(ask("experiment", "submit", "-", "--json", stdin=endless))["id"]
     assert re.search("is cancelled|will be stopped", ask("experiment", "cancel", submitted))
     assert "cancelled" in ask("experiment", "watch", submitted, status=1)
+
+
+def test_what_waits_is_paused_resumed_cancelled_retried_and_deleted_at_once(alone: Alone) -> None:
+    experiment_id = alone.submit()
+    for command, said in (
+        ("pause", "is paused"),
+        ("resume", "is queued again"),
+        ("cancel", "is cancelled"),
+        ("retry", "is queued again"),
+        ("delete", "is deleted"),
+    ):
+        assert alone.ask("experiment", command, experiment_id) == f"Experiment {experiment_id} {said}.\n"
+    assert f"no experiment {experiment_id}" in alone.ask("experiment", "show", experiment_id, status=1)
+
+
+def test_what_runs_is_paused_and_cancelled_by_its_worker(alone: Alone) -> None:
+    experiment_id = alone.submit()
+    alone.claim()
+    assert "will be paused by its worker" in alone.ask("experiment", "pause", experiment_id)
+    assert "goes on and will not be paused" in alone.ask("experiment", "resume", experiment_id)
+    assert "will be stopped by its worker" in alone.ask("experiment", "cancel", experiment_id)
+    for command in ("pause", "delete"):
+        refused = alone.ask("experiment", command, experiment_id, status=1)
+        assert refused.startswith("numeral: ")
+        assert len(refused.splitlines()) == 1
+
+
+def test_requests_as_json_are_the_record(alone: Alone) -> None:
+    experiment_id = alone.submit()
+    states = [
+        json.loads(alone.ask("experiment", command, experiment_id, "--json"))["state"]
+        for command in ("pause", "resume", "cancel")
+    ]
+    assert states == ["paused", "queued", "cancelled"]
+    deleted = json.loads(alone.ask("experiment", "delete", experiment_id, "--json"))
+    assert deleted == {"id": experiment_id, "deleted": True}
+
+
+def test_show_has_a_table_of_attempts_if_there_were_several(alone: Alone) -> None:
+    experiment_id = alone.submit()
+    for code in ("process_killed", "process_exited"):
+        assert "outcome" not in alone.ask("experiment", "show", experiment_id)
+        lease = alone.claim()
+        with writing(alone.database) as session:
+            queue.lose(session, lease, code, f"It was {code}.", retry_seconds=0)
+    shown = alone.ask("experiment", "show", experiment_id)
+    assert re.search("1 +worker-1 .*process_killed +It was process_killed", shown)
+    assert re.search("2 +worker-1 .*process_exited", shown)
+    record = json.loads(alone.ask("experiment", "show", experiment_id, "--json"))
+    assert (record["id"], record["attempt"]) == (experiment_id, 2)
+
+
+def test_watch_tells_of_a_pause_and_goes_on_after_it(alone: Alone) -> None:
+    experiment_id = alone.submit()
+    with writing(alone.database) as session:
+        control.pause(session, experiment_id)
+        control.resume(session, experiment_id)
+    lease = alone.claim()
+    with writing(alone.database) as session:
+        control.pause(session, experiment_id)
+        control.resume(session, experiment_id)
+        results.start(session, lease, "cpu:0", 7850, epoch=1)
+        results.fail(session, lease, "diverged", "The loss became NaN.", b"")
+    with writing(alone.database) as session:
+        control.retry(session, experiment_id)
+        control.cancel(session, experiment_id)
+    lines = alone.ask("experiment", "watch", experiment_id, status=1).splitlines()
+    assert [line for line in lines if line] == [
+        "paused until it is resumed",
+        "queued again: resumed",
+        "training 7,850 parameters on cpu:0, after epoch 1",
+        "queued again: retried",
+        f"Experiment {experiment_id} (baseline) cancelled",
+    ]
+
+
+def test_a_key_submits_once(alone: Alone) -> None:
+    assert alone.submit("--idempotency-key", "k 1") == alone.submit("--idempotency-key", "k 1")
+    again = ("experiment", "submit", "--preset", "baseline", "--name", "other", "--idempotency-key", "k 1")
+    assert "with another request before" in alone.ask(*again, status=1)
+
+
+def test_what_has_succeeded_is_reused(alone: Alone) -> None:
+    experiment_id = alone.submit("--reuse")
+    identity = fingerprint(ExperimentSpec.model_validate({"preset": "baseline"}), CATALOGUE["mnist"].sha256)
+    measured = {"test_loss": 0.1, "test_accuracy": 0.99, "train_seconds": 1.0, "images_per_second": 1.0}
+    succeeded = {"state": "succeeded", "finished_at": now(), "parameters": 7850, "fingerprint": identity}
+    with writing(alone.database) as session:
+        session.execute(update(Experiment).values(succeeded | measured))
+    said = alone.ask("experiment", "submit", "--preset", "baseline", "--name", "again", "--reuse")
+    assert said.startswith(f"Experiment {experiment_id} succeeded before.")
+    assert alone.submit() != experiment_id
+
+
+def test_workers_are_a_table(alone: Alone) -> None:
+    assert "numeral worker" in alone.ask("workers")
+    assert json.loads(alone.ask("workers", "--json")) == []
+    for name, beat in (("silent", now(-3600)), ("heard", now())):
+        with writing(alone.database) as session:
+            workers.register(session, name=name, host="box", pid=7, device="NVIDIA [0]", slots=2, version="0.1.0")
+            session.get_one(Worker, name).last_beat_at = beat
+    shown = {line.split()[0]: line for line in alone.ask("workers").splitlines()}
+    assert "NVIDIA [0]" in shown["heard"]
+    assert "(silent)" in shown["silent"]
+    assert "(silent)" not in shown["heard"]
+    assert {item["name"]: item["alive"] for item in json.loads(alone.ask("workers", "--json"))} == {
+        "silent": False,
+        "heard": True,
+    }
+
+
+def test_gc_counts_and_removes(alone: Alone) -> None:
+    experiment_id = alone.submit()
+    with writing(alone.database) as session:
+        control.cancel(session, experiment_id)
+        session.add(Checkpoint(experiment_id=experiment_id, epoch=1, fraction=0.5, size=1, content=b"x"))
+
+    def found(*options: str) -> dict[str, int]:
+        counted = json.loads(alone.ask("db", "gc", "--json", *options))
+        return {kind: number for kind, number in counted.items() if number}
+
+    assert re.search("1 +checkpoints of ended experiments", alone.ask("db", "gc", "--dry-run"))
+    assert found() == {"checkpoints_of_ended_experiments": 1}
+    assert found("--dry-run") == {}
+    assert "Removed" in alone.ask("db", "gc")
+
+
+def test_gc_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
+    for environment in ({}, {"NUMERAL_DATABASE_URL": "postgresql://127.0.0.1:9/x"}):
+        done = numeral("db", "gc", "--data-dir", tmp_path, **environment)
+        assert done.returncode == 1
+        assert re.search("numeral db upgrade|cannot be used", done.stderr)
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_list_and_show(ask, trained: int) -> None:
@@ -126,6 +321,18 @@ MISTAKES = {
     "NaN": (["experiment", "submit", "--preset", "baseline", "--set", "rescale=NaN"], "cannot be sent"),
     "half a character": (["experiment", "submit", "--preset", "baseline", "--name", "a\udcffb"], "cannot be sent"),
     "unknown id": (["experiment", "show", "999999"], "no experiment 999999"),
+    "pausing nothing": (["experiment", "pause", "999999"], "no experiment 999999"),
+    "deleting nothing": (["experiment", "delete", "999999"], "no experiment 999999"),
+    "deleting there": (["experiment", "delete", "1", "--server", "OTHER"], "does not answer as Numeral does"),
+    "workers of another": (["workers", "--server", "OTHER"], "does not answer as Numeral does"),
+    "a key of two lines": (
+        ["experiment", "submit", "--preset", "baseline", "--idempotency-key", "a\nb"],
+        "cannot be sent",
+    ),
+    "a long key": (
+        ["experiment", "submit", "--preset", "baseline", "--idempotency-key", "x" * 256],
+        "Idempotency-Key",
+    ),
     "unknown preset": (["experiment", "submit", "--preset", "nope"], "no such preset"),
     "not JSON": (["experiment", "submit", "-"], "cannot be read as JSON"),
     "no such file": (["experiment", "submit", "nowhere.json"], "cannot be read"),
@@ -178,7 +385,7 @@ def test_an_api_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
     done = numeral("api", "--data-dir", tmp_path)
     assert done.returncode == 1
     assert "numeral db upgrade" in done.stderr
-    assert "0001" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
+    assert "0002" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
 
 
 def test_a_newer_versions_schema_is_left_alone(tmp_path: Path) -> None:

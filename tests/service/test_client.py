@@ -1,17 +1,22 @@
-"""The Python client, where a service goes away and comes back."""
+"""The Python client: what it asks for and returns, and a service that goes away and comes back."""
 
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from service.client import Client
-from service.errors import ServiceError, Unreachable
+from service.errors import InvalidInput, ServiceError, Unreachable
 from service.specs.experiment import ExperimentSpec
-from service.store import queue
+from service.store import control, queue, results, workers
 from service.store.database import migrate, open_engine, writing
+from service.store.leases import Lease
+
+BASELINE = {"preset": "baseline"}
 
 
 def serve(data_dir: Path, port: int) -> subprocess.Popen[bytes]:
@@ -28,35 +33,142 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     assert process.wait(30) == 0
 
 
-def test_a_follower_survives_a_restart_of_the_service(tmp_path: Path, free_port: int) -> None:
-    database = open_engine(f"sqlite:///{tmp_path / 'numeral.db'}")
-    migrate(database)
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Engine]:
+    """The database of an API that has no worker."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'numeral.db'}")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def alone(database: Engine, tmp_path: Path, free_port: int) -> Iterator[Client]:
+    """A client of an API that has no worker."""
+    api = serve(tmp_path, free_port)
+    try:
+        with Client(f"http://127.0.0.1:{free_port}") as client:
+            yield client
+    finally:
+        stop(api)
+
+
+def enqueue(database: Engine) -> int:
     with writing(database) as session:
-        experiment_id = queue.enqueue(session, ExperimentSpec.model_validate({"preset": "baseline"})).id
+        return queue.enqueue(session, ExperimentSpec.model_validate(BASELINE)).id
+
+
+def claim(database: Engine) -> Lease:
+    with writing(database) as session:
+        lease = queue.claim(session, "worker-1", 60)
+    assert lease is not None
+    return lease
+
+
+def fail(database: Engine) -> None:
+    lease = claim(database)
+    with writing(database) as session:
+        results.fail(session, lease, "diverged", "The loss became NaN.", b"")
+
+
+@pytest.mark.parametrize("retried", [False, True], ids=["queued", "retried"])
+def test_a_follower_survives_a_restart_of_the_service(
+    database: Engine, tmp_path: Path, free_port: int, retried: bool
+) -> None:
+    experiment_id = enqueue(database)
+    told = ["queued"]
+    if retried:
+        fail(database)
+        with writing(database) as session:
+            control.retry(session, experiment_id)
+        told += ["running", "failed", "queued"]
     seen: list[str] = []
-    first_seen = threading.Event()
+    all_told = threading.Event()
 
     def follow() -> None:
         with Client(f"http://127.0.0.1:{free_port}") as client:
             for event in client.events(experiment_id):
                 if event.type != "progress":
                     seen.append(event.type)
-                first_seen.set()
+                if seen == told:
+                    all_told.set()
 
     api = serve(tmp_path, free_port)
     follower = threading.Thread(target=follow)
     follower.start()
-    assert first_seen.wait(30)
+    assert all_told.wait(30)
     stop(api)
     api = serve(tmp_path, free_port)
     try:
         with writing(database) as session:
-            queue.cancel(session, experiment_id)
+            control.cancel(session, experiment_id)
         follower.join(60)
-        assert seen == ["queued", "cancelled"]
+        assert seen == [*told, "cancelled"]
     finally:
         stop(api)
-        database.dispose()
+
+
+def test_the_owners_requests(alone: Client, database: Engine) -> None:
+    experiment_id = alone.submit(BASELINE).id
+    assert alone.pause(experiment_id).state == "paused"
+    assert alone.resume(experiment_id).state == "queued"
+    fail(database)
+    assert alone.retry(experiment_id).state == "queued"
+    claim(database)
+    assert alone.pause(experiment_id).pause_requested
+    assert alone.cancel(experiment_id).cancel_requested
+    assert [attempt.outcome for attempt in alone.attempts(experiment_id)] == ["diverged", None]
+    with pytest.raises(ServiceError, match="cancel it before") as caught:
+        alone.delete(experiment_id)
+    assert (caught.value.status, caught.value.problem["code"]) == (409, "conflict")
+
+
+def test_a_deleted_experiment_is_gone_for_its_followers_too(alone: Client, database: Engine) -> None:
+    experiment_id = enqueue(database)
+    events = alone.events(experiment_id)
+    assert next(events).type == "queued"
+    alone.delete(experiment_id)
+    with pytest.raises(ServiceError, match=f"no experiment {experiment_id}") as caught:
+        list(events)
+    assert caught.value.status == 404
+
+
+def test_an_idempotency_key_makes_one_experiment(alone: Client) -> None:
+    spec = ExperimentSpec.model_validate(BASELINE)
+    ids = {alone.submit(given, idempotency_key="once").id for given in (spec, BASELINE, spec)}
+    assert ids == {item.id for item in alone.experiments()}
+    assert len(ids) == 1
+    with pytest.raises(ServiceError) as caught:
+        alone.submit(BASELINE | {"epochs": 1}, idempotency_key="once")
+    assert caught.value.problem["code"] == "idempotency_key_reused"
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\r\nX-Other: b", "ü", "a\0b"])
+def test_a_key_that_no_header_can_carry_is_not_sent(alone: Client, key: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be sent"):
+        alone.submit(BASELINE, idempotency_key=key)
+    assert list(alone.experiments()) == []
+
+
+def test_reuse_is_asked_for(alone: Client) -> None:
+    """What the service then does is shown in tests/api."""
+    assert alone.submit(BASELINE, reuse=True).state == "queued"
+    with pytest.raises(ServiceError, match="reuse"):
+        alone.submit(BASELINE | {"reuse": "yes"})
+
+
+@pytest.mark.usefixtures("trained")
+def test_what_a_worker_has_trained_is_reused(client: Client, quick: dict[str, object]) -> None:
+    reused = client.submit(quick | {"name": "again"}, reuse=True)
+    assert (reused.state, reused.name) == ("succeeded", "quick")
+
+
+def test_workers_are_listed(alone: Client, database: Engine) -> None:
+    assert alone.workers() == []
+    with writing(database) as session:
+        workers.register(session, name="worker-1", host="box", pid=7, device="cpu:0", slots=2, version="0.1.0")
+    [worker] = alone.workers()
+    assert (worker.name, worker.slots, worker.alive, worker.experiments) == ("worker-1", 2, True, [])
 
 
 def test_the_problem_documents_text_and_code_are_raised(client: Client) -> None:

@@ -1,30 +1,18 @@
-"""Experiments: submit, list, look at, cancel."""
+"""Experiments: list them, look at one."""
 
-from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, Query
 
 from service import schemas
 from service.api.deps import Database, ExperimentId
-from service.data.catalogue import CATALOGUE
-from service.specs.experiment import ExperimentSpec, Tag
+from service.specs.experiment import Tag
 from service.states import State
-from service.store import experiments, queue
-from service.store.database import reading, writing
+from service.store import attempts as history
+from service.store import experiments
+from service.store.database import reading
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
-
-
-@router.post("", status_code=HTTPStatus.ACCEPTED)
-def submit(spec: ExperimentSpec, database: Database, response: Response) -> schemas.Experiment:
-    """Put an experiment into the queue."""
-    _check_dataset(spec)
-    with writing(database) as session:
-        experiment = schemas.Experiment.model_validate(queue.enqueue(session, spec))
-    response.headers["Location"] = f"/v1/experiments/{experiment.id}"
-    return experiment
 
 
 @router.get("")
@@ -65,21 +53,9 @@ def evaluation(experiment_id: ExperimentId, database: Database) -> schemas.Evalu
         return schemas.Evaluation.model_validate(experiments.evaluation(session, experiment_id))
 
 
-@router.post("/{experiment_id}/cancel", status_code=HTTPStatus.ACCEPTED)
-def cancel(experiment_id: ExperimentId, database: Database) -> schemas.Experiment:
-    """Cancel: a queued experiment at once, a running one as soon as its worker sees it."""
-    with writing(database) as session:
-        return schemas.Experiment.model_validate(queue.cancel(session, experiment_id))
-
-
-def _check_dataset(spec: ExperimentSpec) -> None:
-    """What only the catalogue knows about a spec."""
-    dataset = CATALOGUE.get(spec.dataset)
-    if dataset is None:
-        raise _refusal("dataset", f"there is no such dataset; there are: {', '.join(CATALOGUE)}")
-    if spec.train_limit is not None and spec.train_limit > dataset.train_images:
-        raise _refusal("train_limit", f"{dataset.name} has only {dataset.train_images:,} training images")
-
-
-def _refusal(field: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("body", field), "msg": message, "type": "value_error"}])
+@router.get("/{experiment_id}/attempts")
+def attempts(experiment_id: ExperimentId, database: Database) -> schemas.Attempts:
+    """Which worker held it from when until when, and what ended that."""
+    with reading(database) as session:
+        found = history.of(session, experiment_id)
+        return schemas.Attempts(items=[schemas.Attempt.model_validate(row) for row in found])

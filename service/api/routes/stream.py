@@ -10,6 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service import schemas
 from service.api.deps import AppSettings, Closing, Database, ExperimentId
+from service.errors import UnknownExperiment
 from service.states import TERMINAL
 from service.store import experiments
 from service.store.database import reading
@@ -47,7 +48,11 @@ async def events(
 
     seen, shown = last_event_id, None
     while True:
-        new, progress, ended = await anyio.to_thread.run_sync(look, seen)
+        try:
+            new, progress, ended = await anyio.to_thread.run_sync(look, seen)
+        except UnknownExperiment:
+            # Deleted meanwhile: an answer that has begun can only end.
+            return
         for event in new:
             data = event.data | {"created_at": event.created_at}
             yield ServerSentEvent(event=event.type, id=str(event.number), data=data)

@@ -1,0 +1,91 @@
+"""Submitting: once per idempotency key, and not at all where an identical experiment has succeeded."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from service import schemas
+from service.api.deps import Database
+from service.data.catalogue import CATALOGUE
+from service.specs.experiment import ExperimentSpec, Submission
+from service.specs.fingerprint import digest, fingerprint
+from service.states import State
+from service.store import idempotency, queue, reuse, tables
+from service.store.database import writing
+from service.store.idempotency import Claim
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[ -~]*$",  # printable ASCII
+        description="a request that comes again with its key is answered with the experiment that it came to",
+    ),
+]
+
+
+@router.post(
+    "",
+    status_code=HTTPStatus.ACCEPTED,
+    responses={HTTPStatus.OK.value: {"model": schemas.Experiment, "description": "`reuse`: it has succeeded already"}},
+)
+def submit(
+    submission: Submission, database: Database, response: Response, idempotency_key: IdempotencyKey = None
+) -> schemas.Experiment:
+    """Put an experiment into the queue."""
+    _check_dataset(submission)
+    if idempotency_key is None:
+        with writing(database) as session:
+            experiment = schemas.Experiment.model_validate(_find_or_enqueue(session, submission))
+    else:
+        experiment = _submit_once(database, submission, idempotency_key)
+    if submission.reuse and experiment.state == State.SUCCEEDED:
+        response.status_code = HTTPStatus.OK
+    response.headers["Location"] = f"/v1/experiments/{experiment.id}"
+    return experiment
+
+
+def _submit_once(database: Engine, submission: Submission, key: str) -> schemas.Experiment:
+    with writing(database) as session:
+        claim = idempotency.claim(session, key, digest(submission.model_dump(mode="json")))
+        if not isinstance(claim, Claim):
+            return schemas.Experiment.model_validate(claim)
+    try:
+        with writing(database) as session:
+            experiment = _find_or_enqueue(session, submission)
+            idempotency.complete(session, claim, experiment.id)
+            return schemas.Experiment.model_validate(experiment)
+    except Exception:
+        with writing(database) as session:
+            idempotency.release(session, claim)
+        raise
+
+
+def _find_or_enqueue(session: Session, submission: Submission) -> tables.Experiment:
+    spec = submission.spec
+    if submission.reuse:
+        found = reuse.find(session, fingerprint(spec, CATALOGUE[spec.dataset].sha256))
+        if found is not None:
+            return found
+    return queue.enqueue(session, spec)
+
+
+def _check_dataset(spec: ExperimentSpec) -> None:
+    """What only the catalogue knows about a spec."""
+    dataset = CATALOGUE.get(spec.dataset)
+    if dataset is None:
+        raise _refusal("dataset", f"there is no such dataset; there are: {', '.join(CATALOGUE)}")
+    if spec.train_limit is not None and spec.train_limit > dataset.train_images:
+        raise _refusal("train_limit", f"{dataset.name} has only {dataset.train_images:,} training images")
+
+
+def _refusal(field: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"loc": ("body", field), "msg": message, "type": "value_error"}])

@@ -53,6 +53,12 @@ class Run:
     expired: bool = False
     """The child was killed because the lease was not renewed in time."""
 
+    def tell(self, report: Report) -> None:
+        """Take down what the child has reported. Of how far it is only the last word counts."""
+        if isinstance(report, Progress) and self.pending and isinstance(self.pending[-1], Progress):
+            self.pending.pop()
+        self.pending.append(report)
+
     def interrupt(self, reason: str) -> None:
         """Ask the child for a checkpoint and the end, once."""
         if self.interrupt_reason is None:

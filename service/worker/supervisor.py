@@ -83,14 +83,12 @@ class Supervisor:
 
     def _turn(self, claiming: bool) -> None:
         try:
-            # First, so that a worker that was suspended renews what it still holds before it looks for what others
-            # lost.
             self._beat()
             self._obey()
             if claiming:
                 self._claim()
                 self._prepare()
-            self._receive(min(self._settings.poll_seconds, self._settings.heartbeat_seconds))
+            self._receive()
             for run in list(self._runs.values()):
                 self._write_pending(run)
         except AWAY as error:
@@ -106,15 +104,35 @@ class Supervisor:
             self._away = False
 
     def _beat(self) -> None:
-        if time.monotonic() < self._next_beat:
+        """Renew all leases, say that this worker is alive, and look whose leases have run out: in one transaction, as
+        on SQLite each has to wait for its turn."""
+        if not self._beat_is_due():
             return
-        for run in list(self._runs.values()):
-            self._heartbeat(run)
+        renewed: list[tuple[Run, Request | None]] = []
+        lost: list[Run] = []
         with writing(self._database) as session:
+            session.connection()  # begins the transaction: from here on nobody has to be waited for
+            sent = time.monotonic()
+            for run in self._runs.values():
+                try:
+                    renewed.append((run, queue.heartbeat(session, run.lease, self._settings.lease_seconds)))
+                except LeaseLost as error:
+                    logger.warning("%s", error)
+                    lost.append(run)
             if not workers.beat(session, self.name):
                 self._register(session)
+            # Last, so that a worker that was suspended renews what it still holds before it looks for what others lost.
             queue.reclaim_expired(session, self._settings.retry_seconds)
         self._next_beat = time.monotonic() + self._settings.heartbeat_seconds
+        for run in lost:
+            self._drop(run)
+        for run, request in renewed:
+            run.deadline = self._deadline(sent)
+            run.child.renew(run.deadline)
+            self._carry_out(run, request)
+
+    def _beat_is_due(self) -> bool:
+        return time.monotonic() >= self._next_beat
 
     def _register(self, session: Session) -> None:
         workers.register(
@@ -126,19 +144,6 @@ class Supervisor:
             slots=self._settings.slots,
             version=__version__,
         )
-
-    def _heartbeat(self, run: Run) -> None:
-        sent = time.monotonic()
-        try:
-            with writing(self._database) as session:
-                request = queue.heartbeat(session, run.lease, self._settings.lease_seconds)
-        except LeaseLost as lost:
-            logger.warning("%s", lost)
-            self._drop(run)
-            return
-        run.deadline = self._deadline(sent)
-        run.child.renew(run.deadline)
-        self._carry_out(run, request)
 
     def _deadline(self, sent: float) -> float:
         """Until when a lease holds for certain that was asked for at `sent`: the database began to count later."""
@@ -194,8 +199,11 @@ class Supervisor:
             if output is not None:
                 self._start_failed(output)
 
-    def _receive(self, wait: float) -> None:
-        """Wait at most so many seconds to be called or told something, then take all that there is."""
+    def _receive(self) -> None:
+        """Wait until the next look to be called or told something, unless there is something to write already; then
+        take all that there is."""
+        to_write = any(run.pending for run in self._runs.values())
+        wait = 0.0 if to_write else min(self._settings.poll_seconds, self._settings.heartbeat_seconds)
         with contextlib.suppress(queues.Empty):
             self._take(self._inbox.get(timeout=wait))
             while True:
@@ -205,7 +213,7 @@ class Supervisor:
         if isinstance(item, str):
             self._called = True
         elif run := self._runs.get(item.token):
-            run.pending.append(item.report)
+            run.tell(item.report)
 
     def _write_pending(self, run: Run) -> None:
         while run.pending:
@@ -226,6 +234,9 @@ class Supervisor:
                 self._drop(run)
                 if not run.accepted and isinstance(event, Exited):
                     self._start_failed(output)
+                return
+            if self._beat_is_due():
+                # A training that reports much must not keep the leases from being renewed.
                 return
 
     def _start_failed(self, output: str) -> None:

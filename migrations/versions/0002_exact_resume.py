@@ -4,6 +4,8 @@ Revision ID: 0002
 Revises: 0001
 """
 
+from contextlib import contextmanager
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -14,6 +16,7 @@ depends_on = None
 
 Time = sa.DateTime(timezone=True)
 
+LAST_ID = "SELECT seq FROM sqlite_sequence WHERE name = 'experiments'"
 STATES = "('queued', 'running', 'succeeded', 'failed', 'cancelled')"
 STATES_WITH_PAUSED = "('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')"
 
@@ -128,9 +131,17 @@ def downgrade() -> None:
     create_indexes()
 
 
+@contextmanager
 def alter_experiments():
-    """SQLite cannot alter a table in place: there Alembic copies it, and what it does not see must be said."""
-    return op.batch_alter_table("experiments", table_kwargs={"sqlite_autoincrement": True})
+    """SQLite cannot alter a table in place: there Alembic copies it, and what it does not see must be said. The copy
+    counts on from its highest id, which may have been given to rows that are deleted by now."""
+    sqlite = op.get_bind().dialect.name == "sqlite"
+    last = op.get_bind().exec_driver_sql(LAST_ID).scalar() if sqlite else None
+    with op.batch_alter_table("experiments", table_kwargs={"sqlite_autoincrement": True}) as table:
+        yield table
+    if last is not None:
+        op.get_bind().exec_driver_sql("DELETE FROM sqlite_sequence WHERE name = 'experiments'")
+        op.get_bind().exec_driver_sql("INSERT INTO sqlite_sequence (name, seq) VALUES ('experiments', ?)", (last,))
 
 
 def drop_indexes() -> None:

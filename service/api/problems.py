@@ -7,8 +7,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
@@ -17,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import errors
 from service.schemas import FieldError, Problem
+from service.store.database import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def install(app: FastAPI, max_body_bytes: int) -> None:
     app.add_exception_handler(errors.NumeralError, _numeral_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(HTTPException, _http_error)
-    for away in (OperationalError, PoolTimeout):
+    for away in AWAY:
         app.add_exception_handler(away, _database_away)
     app.add_exception_handler(Exception, _unexpected)
 

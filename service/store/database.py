@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -25,8 +25,8 @@ POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 35}
 MIGRATION_LOCK = 7_200_001
 """Any number that no other program takes for an advisory lock in this database."""
 
-AWAY = (OperationalError, InterfaceError, PoolTimeout)
-"""What a database that is restarted or out of reach makes of a query."""
+AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
+"""What a database that is restarted, out of reach or on standby for the moment makes of a query."""
 
 # A network that swallows packets must not hold up a worker until its lease has run out.
 POSTGRES_CONNECT: dict[str, Any] = {

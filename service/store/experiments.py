@@ -32,8 +32,12 @@ def locked(session: Session, experiment_id: int) -> Experiment:
     Raises:
         UnknownExperiment: no experiment has this id.
     """
-    experiment = get(session, experiment_id)
-    session.refresh(experiment, with_for_update=True)
+    if not 0 < experiment_id <= MAX_ID:
+        raise UnknownExperiment(experiment_id)
+    query = select(Experiment).where(Experiment.id == experiment_id).with_for_update()
+    experiment = session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    if experiment is None:
+        raise UnknownExperiment(experiment_id)
     return experiment
 
 

@@ -5,6 +5,7 @@ whose attempt came to nothing. What workers write about a training is in `servic
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import and_, exists, or_, select, update
@@ -21,6 +22,9 @@ RETRY_SECONDS = 2.0
 """Pause before a second attempt; it doubles with each further one."""
 
 MAX_RETRY_SECONDS = 300.0
+
+MAX_UNREADABLE = 20
+"""How many specs that it cannot read a claim passes over."""
 
 CURABLE = frozenset({"worker_lost", "process_killed", "process_exited"})
 """What another attempt may cure. The rest would only happen again: a training that diverged or is out of memory."""
@@ -60,7 +64,28 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
     """Take the queued experiment of the highest priority, the oldest of these; None where nothing can be taken.
 
     One statement on both databases: on Postgres claimants pass over each other's rows, on SQLite they take turns.
+    An experiment whose spec another version of the service has stored, and this one cannot read, fails: left in the
+    queue it would stop every worker at its head.
     """
+    # Not without end: each costs time, and all of them are in one transaction.
+    for _ in range(MAX_UNREADABLE):
+        row = _claim_best(session, worker, lease_seconds)
+        if row is None:
+            return None
+        attempts.begin(session, row.id, worker)
+        try:
+            spec = ExperimentSpec.model_validate(row.spec)
+        except ValidationError as error:
+            message = f"This version cannot read the spec: {error.errors()[0]['msg']}."
+            moves.fail(session, experiments.locked(session, row.id), "invalid_spec", message)
+            continue
+        lease = Lease(row.id, row.lease_token, row.attempt, spec)
+        fenced(session, lease, event=State.RUNNING, data={"attempt": lease.attempt, "worker": worker})
+        return lease
+    return None
+
+
+def _claim_best(session: Session, worker: str, lease_seconds: float) -> Any:
     # SKIP LOCKED is Postgres's; SQLite's dialect leaves it out, as there BEGIN IMMEDIATE admits one writer at a time.
     best = (
         select(Experiment.id)
@@ -85,20 +110,7 @@ def claim(session: Session, worker: str, lease_seconds: float) -> Lease | None:
         .returning(Experiment.id, Experiment.lease_token, Experiment.attempt, Experiment.spec)
         .execution_options(synchronize_session=False)
     )
-    row = session.execute(statement).one_or_none()
-    if row is None:
-        return None
-    attempts.begin(session, row.id, worker)
-    try:
-        spec = ExperimentSpec.model_validate(row.spec)
-    except ValidationError as error:
-        # Stored by another version of the service. Left in the queue it would stop every worker at its head.
-        message = f"This version cannot read the spec: {error.errors()[0]['msg']}."
-        moves.fail(session, experiments.locked(session, row.id), "invalid_spec", message)
-        return claim(session, worker, lease_seconds)
-    lease = Lease(row.id, row.lease_token, row.attempt, spec)
-    fenced(session, lease, event=State.RUNNING, data={"attempt": lease.attempt, "worker": worker})
-    return lease
+    return session.execute(statement).one_or_none()
 
 
 def heartbeat(session: Session, lease: Lease, lease_seconds: float) -> Request | None:

@@ -16,13 +16,13 @@ from pydantic import Field
 
 from service.schemas import EpochMetrics, Schema
 from service.specs.experiment import ExperimentSpec
-from service.specs.fingerprint import decisive, digest
+from service.specs.fingerprint import code_version, decisive, digest
 
 FORMAT = 1
-"""To be raised whenever a training would go on differently from a checkpoint made before a change."""
+"""To be raised when the bytes have another layout."""
 
-LIMIT = 512 * 1024**2
-"""Most bytes of a checkpoint: databases cannot store a value beyond 1 GB."""
+LIMIT = 256 * 1024**2
+"""Most bytes of a checkpoint: while it is written to the database its worker renews no lease."""
 
 GROUPS = ("model", "optimizer", "metrics", "best")
 
@@ -44,6 +44,8 @@ class Origin:
     backend: str
     keras: str
     """Keras's version."""
+    code: str
+    """The service's version, by the content of the files that decide an outcome."""
     format: int = FORMAT
 
 
@@ -80,6 +82,7 @@ def origin_of(spec: ExperimentSpec, dataset_sha256: str) -> Origin:
         dataset=dataset_sha256,
         backend=keras.backend.backend(),
         keras=keras.version(),
+        code=code_version(),
     )
 
 

@@ -8,6 +8,7 @@ that waits for a database out of reach, cannot stop it, while another worker may
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ Training = Callable[[Job, Emit, Interrupted], Iterator[Event]]
 def serve(descriptor: int, training: Training) -> None:
     """Wait for a `Job` on the connection, do it, send its events back."""
     connection = Connection(descriptor)
+    _leave_signals_to_parent()
     try:
         job: Job = connection.recv()
     except EOFError:
@@ -34,6 +36,12 @@ def serve(descriptor: int, training: Training) -> None:
     threading.Thread(target=_obey, args=(connection, job.deadline, interrupted), daemon=True).start()
     for event in training(job, connection.send, interrupted.is_set):
         connection.send(event)
+
+
+def _leave_signals_to_parent() -> None:
+    # Service managers signal every process of a service at its end. The parent asks for a checkpoint then.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, signal.SIG_IGN)
 
 
 def _obey(connection: Connection, deadline: float, interrupted: threading.Event) -> None:
@@ -77,4 +85,6 @@ def keras_training() -> Training:
 
 
 if __name__ == "__main__":
+    # Here, too: the import takes seconds in which a signal may come.
+    _leave_signals_to_parent()
     serve(int(sys.argv[1]), keras_training())

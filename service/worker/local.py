@@ -34,7 +34,7 @@ class Child:
 
     def __init__(self, command: Sequence[str], keras_backend: str) -> None:
         self._began = time.monotonic()
-        self._oom_kills = _oom_kills()
+        self._oom_kills = 0
         self._connection, theirs = Pipe()
         # Unnamed, so that it is gone with its last user, however that one ends.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the child)
@@ -81,6 +81,7 @@ class Child:
     def begin(self, job: Job, deliver: Deliver) -> None:
         """Hand over the job. `deliver` is called, from a thread of the child's own, with `Accepted`, each event, and
         `Exited` at the end."""
+        self._oom_kills = _oom_kills()
         self._outbox.put(job)
         self._threads = [
             threading.Thread(target=self._write, name=f"to-child-{self.pid}", daemon=True),

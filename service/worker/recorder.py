@@ -54,8 +54,8 @@ class Run:
     """The child was killed because the lease was not renewed in time."""
 
     def tell(self, report: Report) -> None:
-        """Take down what the child has reported. Of how far it is only the last word counts."""
-        if isinstance(report, Progress) and self.pending and isinstance(self.pending[-1], Progress):
+        """Take down what the child has reported. How far it is, and what it can go on from, only count as it is now."""
+        if self.pending and isinstance(report, Progress | Checkpoint) and type(report) is type(self.pending[-1]):
             self.pending.pop()
         self.pending.append(report)
 
@@ -106,7 +106,7 @@ def record(session: Session, run: Run, event: Report, retry_seconds: float) -> s
             return "cancelled"
         case Interrupted():
             state = queue.give_back(session, run.lease, run.interrupt_reason or attempts.SHUTDOWN)
-            return f"{state}, with a checkpoint"
+            return f"interrupted, {state}"
         case Exited(status, out_of_memory):
             return _exited(session, run, status, out_of_memory, retry_seconds)
     return None
@@ -114,12 +114,12 @@ def record(session: Session, run: Run, event: Report, retry_seconds: float) -> s
 
 def _exited(session: Session, run: Run, status: int, out_of_memory: bool, retry_seconds: float) -> str:
     """The child has ended without a last word."""
-    if not run.accepted:
-        # No fault of the experiment: another worker, or another process, may do better.
-        return f"{queue.give_back(session, run.lease, attempts.NOT_STARTED)}, its process did not start"
     if run.expired or status == LEASE_EXPIRED:
         # Nobody has taken it over meanwhile; it goes on from its last checkpoint.
         return f"{queue.give_back(session, run.lease, attempts.EXPIRED)}, its lease was not renewed in time"
+    if not run.accepted:
+        # No fault of the experiment: another worker, or another process, may do better.
+        return f"{queue.give_back(session, run.lease, attempts.NOT_STARTED)}, its process did not start"
     if out_of_memory:
         message = "The operating system killed the training: the machine ran out of memory. Use a smaller batch size."
         results.fail(session, run.lease, "out_of_memory", message, run.child.log())
@@ -133,6 +133,7 @@ def _explain(status: int) -> tuple[str, str]:
     """The outcome and message of a training process that ended without a last word."""
     if status >= 0:
         return "process_exited", f"The training process ended with exit status {status}; log.txt has its last words."
-    name = signal.Signals(-status).name
+    known = {number.value: number.name for number in signal.Signals}
+    name = known.get(-status, f"signal {-status}")
     hint = " The machine may have run out of memory." if -status == signal.SIGKILL else ""
     return "process_killed", f"The training process was killed by the operating system ({name}).{hint}"

@@ -1,7 +1,8 @@
 """The supervisor: claims experiments, keeps their leases alive, and is the only writer of what their trainings report.
 
 One thread does all of it. Trainings run elsewhere and put their events into the supervisor's inbox, so that a `fit`
-that hogs its interpreter, or an artifact on its way through the pipe, does not delay a heartbeat.
+that hogs its interpreter, or an artifact on its way through the pipe, does not delay a heartbeat. What does is a write
+to the database; checkpoints have a limit for that reason (`service.train.checkpoint`).
 """
 
 import contextlib
@@ -22,13 +23,13 @@ from service import __version__
 from service.errors import ConfigurationError, LeaseLost
 from service.settings import Settings
 from service.states import Request
-from service.store import attempts, checkpoints, queue, wakeup, workers
-from service.store.database import AWAY, reading, writing
+from service.store import attempts, checkpoints, queue, results, wakeup, workers
+from service.store.database import AWAY, check_schema, reading, writing
 from service.store.leases import Lease
 from service.worker import device, local
 from service.worker.local import LocalEngine
 from service.worker.messages import Accepted, Exited, Job
-from service.worker.recorder import Cancel, Run, record
+from service.worker.recorder import Cancel, Report, Run, record
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,10 @@ class Supervisor:
             while not stop.is_set():
                 self._turn(claiming=True)
         finally:
-            listener.close()
-            self._shut_down()
+            try:
+                self._shut_down()
+            finally:
+                listener.close()
 
     def _turn(self, claiming: bool) -> None:
         try:
@@ -93,15 +96,25 @@ class Supervisor:
                 self._write_pending(run)
         except AWAY as error:
             # Nothing is lost: what could not be written is still pending. The children go on until their leases end.
+            self._stop_expired()
             if not self._away:
                 logger.warning("the database does not answer, trying until it does: %s", error)
             self._away = True
-            self._stop_expired()
+            self._end_if_outdated()
             time.sleep(RECONNECT_SECONDS)
         else:
             if self._away:
                 logger.info("the database answers again")
             self._away = False
+
+    def _end_if_outdated(self) -> None:
+        """SQLite says of a missing column just what it says of a file out of reach.
+
+        Raises:
+            ConfigurationError: the schema is another version's by now.
+        """
+        with contextlib.suppress(*AWAY):
+            check_schema(self._database)
 
     def _beat(self) -> None:
         """Renew all leases, say that this worker is alive, and look whose leases have run out: in one transaction, as
@@ -178,13 +191,21 @@ class Supervisor:
             sent = time.monotonic()
             with writing(self._database) as session:
                 lease = queue.claim(session, self.name, self._settings.lease_seconds)
-                checkpoint = checkpoints.content(session, lease.experiment_id) if lease else None
             if lease is None:
                 return
             logger.info("experiment %d: attempt %d begins", lease.experiment_id, lease.attempt)
-            self._begin(lease, checkpoint, self._deadline(sent))
+            try:
+                self._begin(lease, self._deadline(sent))
+            except OSError as error:
+                # No process, no memory or no file could be had of this machine. Another one may do better.
+                with writing(self._database) as session:
+                    queue.give_back(session, lease, attempts.NOT_STARTED)
+                self._start_failed(str(error))
 
-    def _begin(self, lease: Lease, checkpoint: bytes | None, deadline: float) -> None:
+    def _begin(self, lease: Lease, deadline: float) -> None:
+        # Not in the claim's transaction: a large bundle takes a while, and the lease counts from the claim on.
+        with reading(self._database) as session:
+            checkpoint = checkpoints.content(session, lease.experiment_id)
         settings = self._settings
         job = Job(
             lease.spec, settings.datasets_dir, settings.cache_dir, checkpoint, settings.checkpoint_seconds, deadline
@@ -195,7 +216,10 @@ class Supervisor:
     def _prepare(self) -> None:
         """Have a spare child, but not while a training begins: the spare's imports would compete with it."""
         if all(run.training for run in self._runs.values()):
-            output = self._engine.prepare()
+            try:
+                output = self._engine.prepare()
+            except OSError as error:
+                output = str(error)
             if output is not None:
                 self._start_failed(output)
 
@@ -225,6 +249,12 @@ class Supervisor:
                 logger.warning("%s", lost)
                 self._drop(run)
                 return
+            except AWAY:
+                raise
+            except Exception:
+                logger.exception("experiment %d: %s cannot be stored", run.lease.experiment_id, type(event).__name__)
+                self._give_up(run, event)
+                return
             run.pending.popleft()
             if isinstance(event, Accepted):
                 self._failed_starts = 0
@@ -232,12 +262,19 @@ class Supervisor:
                 logger.info("experiment %d: %s", run.lease.experiment_id, over)
                 output = run.child.log().decode(errors="replace")
                 self._drop(run)
-                if not run.accepted and isinstance(event, Exited):
+                if not run.accepted and not run.expired and isinstance(event, Exited):
                     self._start_failed(output)
                 return
             if self._beat_is_due():
                 # A training that reports much must not keep the leases from being renewed.
                 return
+
+    def _give_up(self, run: Run, event: Report) -> None:
+        """What a training reports cannot be stored: given back it would only end the next worker, too."""
+        message = f"What the training reported could not be stored ({type(event).__name__}); the worker's log says why."
+        with contextlib.suppress(LeaseLost), writing(self._database) as session:
+            results.fail(session, run.lease, "internal_error", message, run.child.log())
+        self._drop(run)
 
     def _start_failed(self, output: str) -> None:
         """A process died before it took a job.
@@ -287,6 +324,8 @@ class Supervisor:
             self._give_back(run)
 
     def _give_back(self, run: Run) -> None:
+        # First the end of the training: whoever takes the experiment may need this machine's GPU.
+        run.child.kill()
         try:
             with writing(self._database) as session:
                 state = queue.give_back(session, run.lease)

@@ -1,8 +1,10 @@
 """Trainings that are interrupted on purpose, and go on later as if nothing had been."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 
 from service.states import State
@@ -48,6 +50,21 @@ def test_a_worker_that_is_told_to_end_exits_with_status_0_after_a_checkpoint(
     given_back = observer.get(experiment_id)
     assert (given_back.state, given_back.attempt) == (State.QUEUED, 0)
     assert given_back.progress.epoch >= 1
+
+
+def test_a_signal_to_all_processes_of_a_service_is_the_worker_s_business_alone(
+    start_worker: Callable[..., Any], observer: Any, endless: Spec, processes: Callable[[], list[psutil.Process]]
+) -> None:
+    """As systemd and Slurm send it: to the worker and to its trainings at once."""
+    worker = start_worker()
+    experiment_id = worker.submit(**endless, name="endless", max_attempts=1)
+    worker.until(lambda: "started" in worker.event_types(experiment_id))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        for process in processes():
+            process.send_signal(name)
+    worker.stop()
+    assert observer.get(experiment_id).state == State.QUEUED
+    assert observer.outcomes(experiment_id) == ["worker_shutdown"]
 
 
 def test_a_training_that_does_not_come_to_an_end_in_time_is_given_back_without_what_it_did_last(

@@ -131,6 +131,20 @@ def test_training_ends_with_its_supervisor(
     assert [data["epoch"] > 0 for name, data in observer.events(experiment_id) if name == "started"] == [False, True]
 
 
+def test_what_cannot_be_stored_fails_its_experiment_and_no_other(
+    worker: Any, quick: Spec, endless: Spec, database: Engine
+) -> None:
+    experiment_id = worker.submit(**endless)
+    worker.until_epoch(experiment_id)
+    with writing(database) as session:
+        # No constraint of the tables lets the next epoch be written.
+        row = experiments.locked(session, experiment_id)
+        row.epochs = row.epoch
+    ended = worker.ended(experiment_id)
+    assert (ended.state, ended.error and ended.error.code) == (State.FAILED, "internal_error")
+    assert worker.ended(worker.submit(**quick)).state == State.SUCCEEDED
+
+
 def test_a_training_that_kills_its_process_fails_in_the_end_and_keeps_nobody_waiting(worker: Any, quick: Spec) -> None:
     deadly = worker.submit(**quick, name="suicide", priority=1)
     others = [worker.submit(**quick) for _ in range(3)]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 QUEUED = "queued"
@@ -53,7 +53,7 @@ class Listener:
 
     def _keep(self, look: Callable[[], None]) -> None:
         # Asked of the engine: an import of Postgres's driver would slow down the start on SQLite.
-        away = (DBAPIError, self._database.dialect.loaded_dbapi.Error)
+        away = (SQLAlchemyError, self._database.dialect.loaded_dbapi.Error)
         while not self._stop.is_set():
             try:
                 look()

@@ -1,126 +1,21 @@
-"""Engines, transactions and the schema, on both databases."""
+"""Engines, transactions and what no code can store, on both databases."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, delete, func, insert, inspect, select
+from sqlalchemy import Engine, delete, insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from service.errors import ConfigurationError
-from service.specs.experiment import ExperimentSpec
-from service.store import experiments, queue
+from service.store import experiments, queue, registry
 from service.store.clock import now
-from service.store.database import check_schema, migrate, migrations, open_engine, reading, writing
-from service.store.tables import Alias, Artifact, Base, EpochMetrics, Evaluation, Event, Experiment, Tag
-
-SPEC = ExperimentSpec.model_validate({"preset": "baseline", "tags": ["one"]})
+from service.store.database import open_engine, reading, writing
+from service.store.tables import Attempt, Checkpoint, Event, Experiment, IdempotencyKey
+from tests.store.support import all_rows, begun, epoch, spec, start, submit, succeed, transact, write
 
 sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-
-
-def downgrade(engine: Engine) -> None:
-    """Take back all migrations."""
-    config = Config()
-    config.set_main_option("script_location", str(migrations()))
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-        connection.commit()
-
-
-def empty(engine: Engine) -> None:
-    """Leave not one table."""
-    downgrade(engine)
-    with writing(engine) as session:
-        session.connection().exec_driver_sql("DROP TABLE alembic_version")
-
-
-def schema(engine: Engine) -> dict[str, Any]:
-    """What the database knows about every table, but not how it spells the columns' types."""
-    inspector = inspect(engine)
-    return {
-        table: {
-            "columns": {column["name"]: column["nullable"] for column in inspector.get_columns(table)},
-            "primary key": inspector.get_pk_constraint(table),
-            "foreign keys": inspector.get_foreign_keys(table),
-            "checks": sorted((check["name"], check["sqltext"]) for check in inspector.get_check_constraints(table)),
-            "indexes": {
-                index["name"]: (
-                    index.get("expressions", index["column_names"]),
-                    {option: str(value) for option, value in index["dialect_options"].items()},
-                )
-                for index in inspector.get_indexes(table)
-            },
-        }
-        for table in inspector.get_table_names()
-        if table != "alembic_version"
-    }
-
-
-# The schema
-
-
-def test_the_migrations_make_what_the_tables_module_describes(database: Engine) -> None:
-    with database.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-
-
-def test_the_migrations_make_the_same_constraints_and_indexes(database: Engine) -> None:
-    migrated = schema(database)
-    assert len(migrated["experiments"]["checks"]) == 7
-    downgrade(database)
-    assert schema(database) == {}
-    Base.metadata.create_all(database)
-    assert schema(database) == migrated
-
-
-def test_the_migrations_can_be_taken_back_and_made_again(database: Engine) -> None:
-    before = schema(database)
-    downgrade(database)
-    migrate(database)
-    assert schema(database) == before
-    check_schema(database)
-
-
-def test_migrating_again_changes_nothing_and_names_the_version(database: Engine) -> None:
-    with writing(database) as session:
-        experiment_id = queue.enqueue(session, SPEC).id
-    assert migrate(database) == migrate(database) == "0001"
-    with reading(database) as session:
-        assert experiments.get(session, experiment_id).name == "baseline"
-
-
-def test_the_newest_schema_is_accepted(database: Engine) -> None:
-    check_schema(database)
-
-
-@pytest.mark.parametrize("make_old", [downgrade, empty])
-def test_an_older_schema_is_refused_with_what_to_run(database: Engine, make_old: Callable[[Engine], None]) -> None:
-    make_old(database)
-    with pytest.raises(ConfigurationError, match=r"at nothing.*numeral db upgrade"):
-        check_schema(database)
-
-
-def test_migrating_makes_the_folder_of_a_sqlite_file(tmp_path: Path) -> None:
-    engine = open_engine(f"sqlite:///{tmp_path}/new/folder/numeral.db")
-    migrate(engine)
-    engine.dispose()
-    assert (tmp_path / "new" / "folder" / "numeral.db").is_file()
-
-
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    engine = open_engine(f"sqlite:///{tmp_path}/file/numeral.db")
-    with pytest.raises(ConfigurationError, match=f"{tmp_path}/file cannot be made"):
-        migrate(engine)
 
 
 # Engines
@@ -166,7 +61,7 @@ def test_sqlite_is_set_up_for_several_processes(database: Engine) -> None:
 
 def test_readers_see_only_what_is_committed_and_do_not_wait_for_it(database: Engine) -> None:
     with writing(database) as writer:
-        queue.enqueue(writer, SPEC)
+        queue.enqueue(writer, spec())
         with reading(database) as reader:
             assert experiments.page(reader) == []
     with reading(database) as reader:
@@ -177,13 +72,12 @@ def test_a_reader_sees_one_state_whatever_is_committed_meanwhile(database: Engin
     with reading(database) as reader:
         assert experiments.page(reader) == []
         with writing(database) as writer:
-            queue.enqueue(writer, SPEC)
+            queue.enqueue(writer, spec())
         assert experiments.page(reader) == []
 
 
 def test_what_was_read_can_be_used_after_its_session(database: Engine) -> None:
-    with writing(database) as session:
-        experiment = queue.enqueue(session, SPEC)
+    experiment = transact(database, queue.enqueue, spec(name="baseline", tags=["one"]))
     assert (experiment.name, experiment.tags) == ("baseline", ["one"])
 
 
@@ -204,6 +98,7 @@ def store(engine: Engine, row: dict[str, Any]) -> None:
     [
         {"state": "queued"},
         {"state": "running", **LEASE},
+        {"state": "paused"},
         {"state": "succeeded", "test_accuracy": 0.99, **ENDED},
         {"state": "failed", "error_code": "diverged", **ENDED},
         {"state": "cancelled", **ENDED},
@@ -219,15 +114,17 @@ def test_a_row_of_every_state_can_be_stored(database: Engine, row: dict[str, Any
 @pytest.mark.parametrize(
     ("constraint", "row"),
     [
-        ("state_known", {"state": "paused"}),
+        ("state_known", {"state": "waiting"}),
         ("state_known", {"state": "QUEUED"}),
         ("terminal_is_finished", {"state": "queued", **ENDED}),
         ("terminal_is_finished", {"state": "running", **LEASE, **ENDED}),
+        ("terminal_is_finished", {"state": "paused", **ENDED}),
         ("terminal_is_finished", {"state": "succeeded", "test_accuracy": 0.99}),
         ("terminal_is_finished", {"state": "failed", "error_code": "diverged"}),
         ("terminal_is_finished", {"state": "cancelled"}),
         ("running_has_lease", {"state": "running"}),
         ("running_has_lease", {"state": "queued", **LEASE}),
+        ("running_has_lease", {"state": "paused", **LEASE}),
         ("running_has_lease", {"state": "cancelled", **LEASE, **ENDED}),
         ("lease_is_whole", {"state": "running", "lease_token": "0" * 32}),
         ("lease_is_whole", {"state": "queued", "lease_expires_at": now(60)}),
@@ -238,6 +135,11 @@ def test_a_row_of_every_state_can_be_stored(database: Engine, row: dict[str, Any
         ("counts_in_range", {"attempt": -1}),
         ("counts_in_range", {"epoch": -1}),
         ("counts_in_range", {"epoch": 4}),
+        ("request_is_for_worker", {"state": "queued", "requested": "pause"}),
+        ("request_is_for_worker", {"state": "paused", "requested": "cancel"}),
+        ("request_is_for_worker", {"state": "cancelled", "requested": "cancel", **ENDED}),
+        ("request_is_for_worker", {"state": "running", "requested": "resume", **LEASE}),
+        ("request_is_for_worker", {"state": "running", "requested": "", **LEASE}),
     ],
 )
 def test_the_database_refuses_a_row_that_no_state_allows(
@@ -247,50 +149,41 @@ def test_the_database_refuses_a_row_that_no_state_allows(
         store(database, row)
 
 
+@pytest.mark.parametrize("half", [{"outcome": "failed"}, {"ended_at": now()}], ids=lambda half: next(iter(half)))
+def test_the_database_refuses_an_attempt_that_has_half_ended(database: Engine, half: dict[str, Any]) -> None:
+    row = insert(Attempt).values(experiment_id=submit(database), number=1, worker="worker-1", **half)
+    with pytest.raises(IntegrityError, match="ck_attempts_ended_has_outcome"):
+        transact(database, Session.execute, row)
+
+
 def test_the_database_refuses_what_belongs_to_no_experiment(database: Engine) -> None:
-    def store_event() -> None:
-        with writing(database) as session:
-            session.execute(insert(Event).values(experiment_id=1, number=1, type="queued", data={}))
-
+    row = insert(Event).values(experiment_id=1, number=1, type="queued", data={})
     with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
-        store_event()
+        transact(database, Session.execute, row)
 
 
-def test_deleting_an_experiment_deletes_all_that_belongs_to_it_and_nothing_else(database: Engine) -> None:
-    measured = {"train_loss": 1.0, "train_accuracy": 0.5, "seconds": 1.0, "learning_rate": 1.0}
-    file = {"media_type": "text/plain", "size": 0, "sha256": "0" * 64, "content": b""}
+def test_deleting_a_row_deletes_all_that_refers_to_it_and_nothing_else(database: Engine) -> None:
+    # Whoever deletes it, and however: owners cannot delete what has an alias (`control.delete`).
+    gone, kept = (write(database, begun(database, tags=["one"]), start, epoch, succeed) for _ in range(2))
+    for alias, experiment_id in (("production", gone), ("gone", gone), ("kept", kept)):
+        transact(database, registry.set_alias, alias, experiment_id)
     with writing(database) as session:
-        for alias in ("gone", "kept"):
-            owner = {"experiment_id": queue.enqueue(session, SPEC).id}
-            session.execute(insert(EpochMetrics).values(owner | measured | {"epoch": 1}))
-            session.execute(
-                insert(Evaluation).values(
-                    owner | {"loss": 1.0, "accuracy": 0.5, "labels": [], "confusion_matrix": [], "per_class": []}
-                )
-            )
-            session.execute(insert(Artifact).values(owner | file | {"name": "log.txt"}))
-            session.execute(insert(Alias).values(owner | {"alias": alias}))
-    children = (Tag, EpochMetrics, Evaluation, Artifact, Event, Alias)
+        for experiment_id in (gone, kept):
+            key = {"key": f"key-{experiment_id}", "request_sha256": "0" * 64, "token": "0" * 32}
+            session.add(IdempotencyKey(experiment_id=experiment_id, **key))
+            session.add(Checkpoint(experiment_id=experiment_id, epoch=1, fraction=0.5, size=1, content=b"x"))
 
-    def counts() -> list[int]:
-        with reading(database) as session:
-            return [session.scalars(select(func.count()).select_from(child)).one() for child in children]
+    def owners() -> dict[str, set[int]]:
+        return {
+            name: {row.experiment_id for row in rows}
+            for name, rows in all_rows(database).items()
+            if name not in ("experiments", "workers")
+        }
 
-    assert counts() == [2] * len(children)
-    with writing(database) as session:
-        session.execute(delete(Experiment).where(Experiment.id == 1))
-    assert counts() == [1] * len(children)
-    with reading(database) as session:
-        assert session.scalars(select(Alias.alias)).all() == ["kept"]
-
-
-def test_an_id_is_not_given_out_again_after_the_newest_experiment_is_deleted(database: Engine) -> None:
-    with writing(database) as session:
-        newest = queue.enqueue(session, SPEC).id
-    with writing(database) as session:
-        session.execute(delete(Experiment))
-    with writing(database) as session:
-        assert queue.enqueue(session, SPEC).id > newest
+    before = owners()
+    assert set(map(frozenset, before.values())) == {frozenset({gone, kept})}
+    transact(database, Session.execute, delete(Experiment).where(Experiment.id == gone))
+    assert owners() == {name: {kept} for name in before}
 
 
 # The clock

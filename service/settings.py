@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(
         default=30.0,
         ge=0,
-        description="At most how much of a training is lost with its worker: the time between checkpoints, in seconds.",
+        description="Time between a training's checkpoints, in seconds; what came after one is lost with the worker.",
     )
     retry_seconds: float = Field(
         default=2.0,

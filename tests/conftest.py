@@ -1,6 +1,7 @@
 """What tests of every layer share: a database of each kind, and the folder with the real datasets."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,16 @@ def postgres() -> Iterator[Postgres]:
             server.stop()
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database to copy: much faster than a migration for each test."""
+    file = tmp_path_factory.mktemp("template") / "numeral.db"
+    engine = open_engine(f"sqlite:///{file}")
+    migrate(engine)
+    engine.dispose()
+    return file
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A migrated database, once of each kind."""
@@ -91,8 +102,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]
         with postgres.database() as engine:
             yield engine
     else:
-        engine = open_engine(f"sqlite:///{tmp_path / 'numeral.db'}")
-        migrate(engine)
+        engine = open_engine(f"sqlite:///{shutil.copy(request.getfixturevalue('migrated_file'), tmp_path)}")
         yield engine
         engine.dispose()
 

@@ -53,6 +53,8 @@ def move(
 
 def fail(session: Session, experiment: Experiment, code: str, message: str) -> None:
     """End an experiment with an error."""
+    # What an exception says may hold half a surrogate, which is no UTF-8, or a NUL, which Postgres cannot store.
+    message = message.encode("utf-8", "replace").decode().replace("\0", "?")
     experiment.error_code, experiment.error_message = code, message
     move(session, experiment, State.FAILED, outcome=code, message=message, data={"code": code, "message": message})
 

@@ -140,6 +140,7 @@ def give_back(session: Session, lease: Lease, reason: str = attempts.SHUTDOWN) -
     Raises:
         LeaseLost: the experiment is somebody else's by now.
     """
+    assert reason in attempts.UNSPENT
     experiment = held(session, lease)
     experiment.attempt -= 1
     return _leave(session, experiment, reason, None)

@@ -69,8 +69,6 @@ def succeed(
 
 def fail(session: Session, lease: Lease, code: str, message: str, log: bytes) -> None:
     """The training cannot be finished, and another attempt would not change that. The metrics of its epochs stay."""
-    # What an exception says may hold half a surrogate, which is no UTF-8, or a NUL, which Postgres cannot store.
-    message = message.encode("utf-8", "replace").decode().replace("\0", "?")
     moves.fail(session, held(session, lease), code, message)
     artifacts.put(session, lease.experiment_id, LOG, log)
 

@@ -185,6 +185,14 @@ def test_a_spec_of_another_version_fails_and_does_not_stop_the_queue(database: E
     assert outcomes(database, strange) == ["invalid_spec"]
 
 
+def test_a_spec_of_another_version_fails_whatever_it_holds(database: Engine) -> None:
+    strange, fine = submit(database, priority=1), submit(database)
+    with writing(database) as session:
+        experiments.get(session, strange).spec = {"model": {"layers": [{"type": "holo\0gram"}]}}
+    assert claim(database).experiment_id == fine
+    assert look(database, strange).state == State.FAILED
+
+
 def test_any_number_of_specs_of_another_version_does_not_stop_the_queue(database: Engine) -> None:
     strange = {"name": "strange", "spec": UNREADABLE, "priority": 1, "epochs": 1}
     transact(database, Session.execute, insert(Experiment), [strange] * 3 * queue.MAX_UNREADABLE)

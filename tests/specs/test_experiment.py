@@ -54,6 +54,7 @@ def test_only_the_model_is_required() -> None:
         "name": "experiment",
         "tags": [],
         "priority": 0,
+        "max_attempts": 3,
         "dataset": "mnist",
         "train_limit": None,
         "rescale": 1 / 255,

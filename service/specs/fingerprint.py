@@ -1,4 +1,5 @@
-"""What tells whether two experiments would come to the same: a hash of all that decides an outcome."""
+"""What tells whether two experiments would come to the same: a hash of spec, data and code. Keras's version and backend
+are the workers' and not part of it: whoever submits does not know them."""
 
 import functools
 import hashlib

@@ -5,14 +5,17 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
 
 import httpx
 import httpx_sse
 from pydantic import BaseModel, ValidationError
 
 from service import schemas
+from service.card import Variant
 from service.errors import InvalidInput, ServiceError, Unreachable
+from service.promotion import AliasTarget
+from service.schemas import DEFAULT_ALIAS
 from service.specs.experiment import ExperimentSpec
 from service.states import TERMINAL, State
 
@@ -30,6 +33,20 @@ class StreamEvent(NamedTuple):
     type: str
     data: dict[str, Any]
     number: int | None
+
+
+class PredictOptions(TypedDict, total=False):
+    """How images are to be classified; what is left out, or None, is the service's default.
+
+    Attributes:
+        preprocess: what happens to an image before the model sees it.
+        explain: answer with what the model saw, too.
+        threshold: confidence from 0 to 1 under which an image is not taken for a digit.
+    """
+
+    preprocess: schemas.Preprocess | None
+    explain: bool | None
+    threshold: float | None
 
 
 class Client:
@@ -128,9 +145,7 @@ class Client:
 
     def delete(self, experiment_id: int) -> None:
         """Forget an experiment with all that belongs to it. Not while it runs, or while an alias means its model."""
-        answer = self._send("DELETE", f"/v1/experiments/{experiment_id}")
-        if answer.status_code != HTTPStatus.NO_CONTENT:
-            raise _strange(answer)
+        self._delete(f"/v1/experiments/{experiment_id}")
 
     def attempts(self, experiment_id: int) -> list[schemas.Attempt]:
         """Which worker held it from when until when, and what ended that."""
@@ -172,10 +187,61 @@ class Client:
         """All models, newest first."""
         return self._parse(schemas.Models, self._get("/v1/models")).items
 
-    def set_alias(self, alias: str, experiment_id: int) -> schemas.Alias:
-        """Let an alias mean an experiment's model."""
-        body = schemas.AliasTarget(experiment_id=experiment_id).model_dump()
-        return self._parse(schemas.Alias, self._send("PUT", f"/v1/models/aliases/{_segment(alias)}", json=body))
+    def model(self, reference: str | int) -> schemas.ModelDetails:
+        """One model with its files, by an alias or its id."""
+        return self._parse(schemas.ModelDetails, self._get(f"/v1/models/{_segment(str(reference))}"))
+
+    def aliases(self) -> list[schemas.Alias]:
+        """The names that models are served under, and what each means."""
+        return self._parse(schemas.Aliases, self._get("/v1/models/aliases")).items
+
+    def alias(self, alias: str) -> schemas.Alias:
+        """What an alias means, and what it found out as a shadow."""
+        return self._parse(schemas.Alias, self._get(_alias(alias)))
+
+    def history(self, alias: str = DEFAULT_ALIAS) -> list[schemas.AliasChange]:
+        """What an alias has meant, newest first."""
+        return self._parse(schemas.AliasHistory, self._get(f"{_alias(alias)}/history")).items
+
+    def promote(
+        self,
+        experiment_id: int,
+        alias: str = DEFAULT_ALIAS,
+        *,
+        variant: Variant = Variant.FP32,
+        shadows: str | None = None,
+        minimum_accuracy: float | None = None,
+        not_worse: bool = False,
+    ) -> schemas.Alias:
+        """Let an alias mean an experiment's model from now on.
+
+        Args:
+            experiment_id: whose model.
+            alias: what it shall be called.
+            variant: the precision that it is served in.
+            shadows: another alias; what that is asked this alias's model answers, too, to be compared.
+            minimum_accuracy: gate: its test accuracy at least.
+            not_worse: gate: as accurate as what the alias means, on the same test set.
+        """
+        try:
+            target = AliasTarget(
+                experiment_id=experiment_id,
+                variant=variant,
+                shadows=shadows,
+                minimum_accuracy=minimum_accuracy,
+                not_worse=not_worse,
+            )
+        except ValidationError as error:
+            raise InvalidInput(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}.") from None
+        return self._parse(schemas.Alias, self._send("PUT", _alias(alias), json=target.model_dump(mode="json")))
+
+    def rollback(self, alias: str = DEFAULT_ALIAS) -> schemas.Alias:
+        """Let an alias mean what it meant before it was set last. A second time leads back."""
+        return self._parse(schemas.Alias, self._send("POST", f"{_alias(alias)}/rollback"))
+
+    def delete_alias(self, alias: str) -> None:
+        """Let an alias mean nothing. Its history stays."""
+        self._delete(_alias(alias))
 
     def events(self, experiment_id: int, after: int = 0) -> Iterator[StreamEvent]:
         """An experiment's events until it has ended; those of a retried one go on after its earlier end. A stream that
@@ -201,21 +267,28 @@ class Client:
             time.sleep(RECONNECT_SECONDS)
             self.wait_until_ready(RESTART_SECONDS)
 
-    def predict_files(self, files: Sequence[tuple[str, bytes]], model: str | None = None) -> schemas.Predictions:
+    def predict_files(
+        self, files: Sequence[tuple[str, bytes]], model: str | None = None, **options: Unpack[PredictOptions]
+    ) -> schemas.Predictions:
         """Classify encoded pictures, given as (name, content)."""
-        return self._predict(model, files=[("file", file) for file in files])
+        return self._predict(model, options, files=[("file", file) for file in files])
 
-    def predict_numbers(self, images: Sequence[Any], model: str | None = None) -> schemas.Predictions:
+    def predict_numbers(
+        self, images: Sequence[Any], model: str | None = None, **options: Unpack[PredictOptions]
+    ) -> schemas.Predictions:
         """Classify images of 28×28 or 784 numbers in 0–255 each."""
-        return self._predict(model, json={"images": list(images)})
+        return self._predict(model, options, json={"images": list(images)})
 
-    def predict_bytes(self, pixels: bytes, model: str | None = None) -> schemas.Predictions:
+    def predict_bytes(
+        self, pixels: bytes, model: str | None = None, **options: Unpack[PredictOptions]
+    ) -> schemas.Predictions:
         """Classify N × 784 unsigned bytes."""
-        return self._predict(model, content=pixels, headers={"Content-Type": "application/octet-stream"})
+        return self._predict(model, options, content=pixels, headers={"Content-Type": "application/octet-stream"})
 
-    def _predict(self, model: str | None, **request: Any) -> schemas.Predictions:
+    def _predict(self, model: str | None, options: PredictOptions, **request: Any) -> schemas.Predictions:
         path = f"/v1/models/{_segment(model)}/predict" if model else "/v1/predict"
-        return self._parse(schemas.Predictions, self._send("POST", path, **request))
+        given = {name: value for name, value in options.items() if value is not None}
+        return self._parse(schemas.Predictions, self._send("POST", path, params=given, **request))
 
     def _stream(self, experiment_id: int, after: int) -> Iterator[httpx_sse.ServerSentEvent]:
         path = f"/v1/experiments/{experiment_id}/events"
@@ -245,6 +318,11 @@ class Client:
     def _get(self, path: str, **request: Any) -> httpx.Response:
         return self._send("GET", path, **request)
 
+    def _delete(self, path: str) -> None:
+        answer = self._send("DELETE", path)
+        if answer.status_code != HTTPStatus.NO_CONTENT:
+            raise _strange(answer)
+
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **request)
@@ -263,6 +341,10 @@ class Client:
 def _segment(text: str) -> str:
     """One segment of a path, whatever characters it has."""
     return urllib.parse.quote(text, safe="")
+
+
+def _alias(alias: str) -> str:
+    return f"/v1/models/aliases/{_segment(alias)}"
 
 
 def _strange(answer: httpx.Response) -> ServiceError:

@@ -7,15 +7,19 @@
     │   ├── UnknownExperiment
     │   ├── UnknownArtifact
     │   ├── UnknownModel
+    │   ├── UnknownAlias
     │   └── NotReached             the experiment exists, but has not produced this yet
     ├── Conflict                   the request is well-formed, but the state forbids it
     │   ├── IllegalTransition
-    │   └── RequestInFlight
+    │   ├── RequestInFlight
+    │   ├── GateFailed             a model is not good enough for an alias
+    │   └── ModelRefused           a model's file cannot be served
     ├── InvalidInput               the request's content cannot be used
     │   ├── InvalidImage
     │   ├── ImageTooLarge
     │   └── IdempotencyKeyReused
     ├── UnsupportedMedia           the request's content type is not one that is understood
+    ├── Overloaded                 more waits to be classified than the service takes in
     ├── LeaseLost                  somebody else owns the experiment now; expected, never shown to users
     ├── TrainingFailed             ends an attempt; carries the code stored with the experiment
     │   ├── DatasetUnavailable     code dataset_unavailable
@@ -79,6 +83,15 @@ class UnknownModel(NotFound):
     code = "unknown_model"
 
 
+class UnknownAlias(NotFound):
+    """No alias has this name."""
+
+    code = "unknown_alias"
+
+    def __init__(self, alias: str) -> None:
+        super().__init__(f"There is no alias {alias!r}.")
+
+
 class NotReached(NotFound):
     """The experiment exists, but it has not got as far as what was asked for."""
 
@@ -101,6 +114,18 @@ class RequestInFlight(Conflict):
     """A request with the same idempotency key is being carried out at this moment; ask again in a second."""
 
     code = "request_in_flight"
+
+
+class GateFailed(Conflict):
+    """A model did not pass what a promotion demands of it; the message has the figures."""
+
+    code = "gate_failed"
+
+
+class ModelRefused(Conflict):
+    """A model's file is absent or broken, or does not say what it said when it was exported."""
+
+    code = "model_refused"
 
 
 class InvalidInput(NumeralError):
@@ -131,6 +156,16 @@ class UnsupportedMedia(NumeralError):
     """The request's content type is none of those that the route understands."""
 
     code = "unsupported_media"
+
+
+class Overloaded(NumeralError):
+    """More waits than is taken in; after `retry_seconds` there may be room."""
+
+    code = "overloaded"
+
+    def __init__(self, retry_seconds: int) -> None:
+        super().__init__("The service has more to classify than it can: try again a little later.")
+        self.retry_seconds = retry_seconds
 
 
 class LeaseLost(NumeralError):

@@ -92,10 +92,92 @@ def confusion_matrix(evaluation: schemas.Evaluation) -> Table:
     return table
 
 
-def digit(pixels: Sequence[Sequence[int]]) -> str:
+def models(items: Iterable[schemas.Model]) -> Table:
+    """A row per model."""
+    names = ("id", "name", "dataset", "test accuracy", "parameters", "int8", "aliases", "finished")
+    table = Table(*names, box=None, pad_edge=False)
+    for item in items:
+        table.add_row(
+            str(item.id),
+            plain(item.name),
+            item.dataset,
+            f"{item.test_accuracy:.4f}",
+            f"{item.parameters:,}",
+            "yes" if item.int8 else "",
+            ", ".join(item.aliases),
+            f"{item.finished_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+    return table
+
+
+def model_files(items: Iterable[schemas.ModelFile]) -> Table:
+    """A row per variant."""
+    table = Table("variant", "file", "test accuracy", "bytes", "sha256", box=None, pad_edge=False)
+    for item in items:
+        table.add_row(item.variant, item.name, _figure(item.test_accuracy), f"{item.size:,}", item.sha256[:16])
+    return table
+
+
+def aliases(items: Iterable[schemas.Alias]) -> Table:
+    """A row per alias."""
+    table = Table("alias", "model", "variant", "set", "since", "shadows", "disagrees", box=None, pad_edge=False)
+    for item in items:
+        disagrees = f"{item.shadow_disagreements:,} of {item.shadow_images:,}" if item.shadows else ""
+        times = f"{item.number}×"
+        since = _time(item.updated_at)
+        table.add_row(item.alias, str(item.experiment_id), item.variant, times, since, item.shadows or "", disagrees)
+    return table
+
+
+def alias_changes(items: Iterable[schemas.AliasChange]) -> Table:
+    """A row per change of an alias."""
+    table = Table("number", "model", "variant", "shadows", "action", "time", box=None, pad_edge=False)
+    for item in items:
+        table.add_row(
+            str(item.number),
+            str(item.experiment_id),
+            item.variant,
+            item.shadows or "",
+            item.action,
+            _time(item.changed_at),
+        )
+    return table
+
+
+def predictions(items: Iterable[tuple[str, schemas.Prediction | str]]) -> Table:
+    """A row per picture: what the model sees in it, or why it was refused."""
+    table = Table("file", "digit", "confidence", "reason", box=None, pad_edge=False)
+    for column in table.columns:
+        # A path is cut nowhere.
+        column.overflow = "fold"
+    for name, said in items:
+        if isinstance(said, str):
+            table.add_row(plain(name), "–", "", f"[red]{plain(said)}[/]")
+        else:
+            seen = "–" if said.digit is None else f"[bold]{said.digit}[/]"
+            table.add_row(plain(name), seen, f"{said.confidence:.1%}", said.reason or "")
+    return table
+
+
+def explanation(prediction: schemas.Prediction) -> str:
+    """What the model saw, and what it takes that for."""
+    seen = prediction.explanation
+    if seen is None:
+        return ""
+    told = [f"preprocess {seen.preprocess}"]
+    if seen.box:
+        told.append(f"box {seen.box.width}×{seen.box.height} at ({seen.box.left}, {seen.box.top})")
+    if seen.polarity:
+        told.append(seen.polarity.replace("_", " "))
+    likely = sorted(enumerate(prediction.probabilities), key=lambda item: -item[1])[:3]
+    told += [f"{label}: {probability:.1%}" for label, probability in likely]
+    return f"{digit(seen.pixels)}\n{', '.join(told)}"
+
+
+def digit(pixels: Sequence[Sequence[float]]) -> str:
     """A 28×28 image in characters, two columns a pixel; empty rows are left out."""
     return "\n".join(
-        "".join(SHADES[min(value * len(SHADES) // 256, len(SHADES) - 1)] * 2 for value in row).rstrip()
+        "".join(SHADES[min(int(value) * len(SHADES) // 256, len(SHADES) - 1)] * 2 for value in row).rstrip()
         for row in pixels
         if any(row)
     )

@@ -13,6 +13,8 @@ from service.store.tables import Artifact
 MEDIA_TYPES = {
     "model.keras": "application/zip",
     "model.onnx": "application/octet-stream",
+    "model.int8.onnx": "application/octet-stream",
+    "serving.json": "application/json",
     "manifest.json": "application/json",
     "log.txt": "text/plain; charset=utf-8",
 }

@@ -24,6 +24,7 @@ NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb", "smb3", "smbfs", 
 POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 35}
 MIGRATION_LOCK = 7_200_001
 """Any number that no other program takes for an advisory lock in this database."""
+ALIASES_LOCK = MIGRATION_LOCK + 1
 
 AWAY = (OperationalError, InterfaceError, InternalError, PoolTimeout)
 """What a database that is restarted, out of reach or on standby for the moment makes of a query."""

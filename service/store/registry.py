@@ -1,79 +1,77 @@
-"""The models that can be served, and the aliases that name them. A model is a succeeded experiment."""
+"""The models that can be served. A model is a succeeded experiment; its names are in `service.store.aliases`."""
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Select, exists, literal, select
 from sqlalchemy.orm import Session
 
 from service import schemas
-from service.errors import Conflict, InvalidInput, UnknownModel
+from service.card import ONNX_ARTIFACTS, Variant
+from service.errors import UnknownModel
 from service.states import State
-from service.store import experiments
-from service.store.clock import now
-from service.store.tables import Alias, Experiment
+from service.store import aliases, artifacts, experiments, gates
+from service.store.aliases import DEFAULT_ALIAS
+from service.store.tables import Alias, Artifact, Experiment
 
-DEFAULT_ALIAS = "production"
 _ID = re.compile(r"[0-9]{1,10}")
-# Begins with a letter, so that it is never mistaken for an id.
-_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+class Resolved(NamedTuple):
+    """What an alias or an id stands for."""
+
+    id: int
+    name: str
+    alias: str | None
+    variant: Variant
 
 
 def models(session: Session) -> list[schemas.Model]:
     """All models, newest first, with the aliases that each has."""
-    aliases: dict[int, list[str]] = defaultdict(list)
-    for alias in session.scalars(select(Alias).order_by(Alias.alias)):
-        aliases[alias.experiment_id].append(alias.alias)
-    columns = (
-        Experiment.id,
-        Experiment.name,
-        Experiment.test_accuracy,
-        Experiment.parameters,
-        Experiment.finished_at,
-    )
-    query = select(*columns).where(Experiment.state == State.SUCCEEDED).order_by(Experiment.id.desc())
-    return [schemas.Model(aliases=aliases[row.id], **row._mapping) for row in session.execute(query)]
+    names = _aliases(aliases.of(session))
+    return [schemas.Model(aliases=names[row.id], **row._mapping) for row in session.execute(_models())]
 
 
-def set_alias(session: Session, alias: str, experiment_id: int) -> Alias:
-    """Let an alias mean an experiment's model from now on.
+def details(session: Session, reference: str) -> schemas.ModelDetails:
+    """One model, by alias or id, with its files.
 
     Raises:
-        InvalidInput: the alias is not a lower-case name.
-        UnknownExperiment: no experiment has this id.
-        Conflict: the experiment has no model.
+        UnknownModel: as `resolve` does.
     """
-    if not _ALIAS.fullmatch(alias):
-        raise InvalidInput(f"{alias!r} is not an alias: use lower-case letters, digits, - and _, a letter first.")
-    # Locked, so that it is not deleted before the alias means it.
-    experiment = experiments.locked(session, experiment_id)
-    if experiment.state != State.SUCCEEDED:
-        raise Conflict(f"Experiment {experiment_id} is {experiment.state} and has no model to serve.")
-    statement = _insert(session, alias, experiment_id).on_conflict_do_update(
-        index_elements=[Alias.alias], set_={"experiment_id": experiment_id, "updated_at": now()}
-    )
-    session.execute(statement)
-    return session.get_one(Alias, alias, populate_existing=True)
+    model_id = resolve(session, reference).id
+    [row] = session.execute(_models().where(Experiment.id == model_id))
+    accuracies = gates.accuracies(session, experiments.get(session, model_id))
+    stored = {file.name: file for file in artifacts.of(session, model_id)}
+    files = [
+        schemas.ModelFile(
+            variant=variant,
+            name=name,
+            size=stored[name].size,
+            sha256=stored[name].sha256,
+            test_accuracy=accuracies.get(variant),
+        )
+        for variant, name in ONNX_ARTIFACTS.items()
+        if name in stored
+    ]
+    return schemas.ModelDetails(aliases=_aliases(aliases.of(session))[model_id], files=files, **row._mapping)
 
 
-def take_default_alias(session: Session, experiment_id: int) -> None:
-    """Let the default alias mean this experiment's model, if it means none yet."""
-    session.execute(_insert(session, DEFAULT_ALIAS, experiment_id).on_conflict_do_nothing())
-
-
-def resolve(session: Session, reference: str) -> schemas.ServedModel:
+def resolve(session: Session, reference: str) -> Resolved:
     """The model that an alias or an experiment's id stands for.
 
     Raises:
         UnknownModel: none; the message says what could be done.
     """
-    wanted = select(Experiment.id, Experiment.name).where(Experiment.state == State.SUCCEEDED)
-    alias = reference if _ALIAS.fullmatch(reference) else None
+    alias = reference if aliases.is_alias(reference) else None
     if alias:
-        wanted = wanted.join(Alias, Alias.experiment_id == Experiment.id).where(Alias.alias == alias)
+        wanted = select(Experiment.id, Experiment.name, Alias.variant).join(Alias).where(Alias.alias == alias)
     elif _ID.fullmatch(reference) and int(reference) <= experiments.MAX_ID:
-        wanted = wanted.where(Experiment.id == int(reference))
+        wanted = select(Experiment.id, Experiment.name, literal(Variant.FP32)).where(
+            Experiment.id == int(reference), Experiment.state == State.SUCCEEDED
+        )
     else:
         raise UnknownModel(f"There is no model {reference!r}.")
     row = session.execute(wanted).one_or_none()
@@ -81,11 +79,26 @@ def resolve(session: Session, reference: str) -> schemas.ServedModel:
         raise UnknownModel("There is no model yet: submit an experiment, the first that succeeds is served.")
     if row is None:
         raise UnknownModel(f"There is no model {reference!r}.")
-    return schemas.ServedModel(id=row.id, name=row.name, alias=alias)
+    model_id, name, variant = row
+    return Resolved(model_id, name, alias, Variant(variant))
 
 
-def _insert(session: Session, alias: str, experiment_id: int) -> sqlite.Insert | postgresql.Insert:
-    # SQL has no common word for "or else"; the two dialects' statements read alike.
-    dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement: sqlite.Insert | postgresql.Insert = dialect.insert(Alias)
-    return statement.values(alias=alias, experiment_id=experiment_id)
+def _models() -> Select[int, str, str, float | None, int | None, bool, datetime | None]:
+    has_int8 = exists().where(Artifact.experiment_id == Experiment.id, Artifact.name == ONNX_ARTIFACTS[Variant.INT8])
+    columns = (
+        Experiment.id,
+        Experiment.name,
+        Experiment.spec["dataset"].as_string().label("dataset"),
+        Experiment.test_accuracy,
+        Experiment.parameters,
+        has_int8.label("int8"),
+        Experiment.finished_at,
+    )
+    return select(*columns).where(Experiment.state == State.SUCCEEDED).order_by(Experiment.id.desc())
+
+
+def _aliases(rows: Iterable[Alias]) -> dict[int, list[str]]:
+    names: dict[int, list[str]] = defaultdict(list)
+    for row in rows:
+        names[row.experiment_id].append(row.alias)
+    return names

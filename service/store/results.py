@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from service import schemas
 from service.states import State
-from service.store import artifacts, moves, queue, registry
+from service.store import aliases, artifacts, moves, queue
 from service.store.leases import Lease, fenced, held
 from service.store.tables import EpochMetrics, Evaluation
 
@@ -64,7 +64,7 @@ def succeed(
     for name, content in files.items():
         artifacts.put(session, lease.experiment_id, name, content)
     artifacts.put(session, lease.experiment_id, LOG, log)
-    registry.take_default_alias(session, lease.experiment_id)
+    aliases.take_default(session, lease.experiment_id)
 
 
 def fail(session: Session, lease: Lease, code: str, message: str, log: bytes) -> None:

@@ -1,11 +1,14 @@
 """The tables. CHECK constraints say the same as `service.states`, so that no code can store a state that is none."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from service.card import Variant
+from service.schemas import AliasAction
 from service.states import Request, State
 from service.store.clock import UtcDateTime, now
 
@@ -30,6 +33,10 @@ class Base(DeclarativeBase):
         dict[str, Any]: JsonValue,
         list[Any]: JsonValue,
     }
+
+
+def _one_of(column: str, values: Iterable[str]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
 class Experiment(Base):
@@ -74,7 +81,7 @@ class Experiment(Base):
     )
 
     __table_args__ = (
-        CheckConstraint(f"state IN ({', '.join(repr(str(state)) for state in State)})", name="state_known"),
+        CheckConstraint(_one_of("state", State), name="state_known"),
         CheckConstraint(
             "(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="terminal_is_finished"
         ),
@@ -260,10 +267,49 @@ class Event(Base):
 
 
 class Alias(Base):
-    """A name under which a model is served, for example `production`."""
+    """A name under which a model is served, for example `production`.
+
+    One that shadows another runs its own model, too, on what the other one is asked. `number` counts how often the
+    alias was set; the counters begin anew when it, or what it shadows, is set.
+    """
 
     __tablename__ = "aliases"
 
     alias: Mapped[str] = mapped_column(String(64), primary_key=True)
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
-    updated_at: Mapped[datetime] = mapped_column(default=now(), onupdate=now())
+    variant: Mapped[str] = mapped_column(String(8), default=Variant.FP32)
+    number: Mapped[int] = mapped_column(default=1)
+    shadows: Mapped[str | None] = mapped_column(ForeignKey("aliases.alias", ondelete="SET NULL"))
+    shadow_images: Mapped[int] = mapped_column(BigInteger, default=0)
+    shadow_disagreements: Mapped[int] = mapped_column(BigInteger, default=0)
+    updated_at: Mapped[datetime] = mapped_column(default=now())
+
+    __table_args__ = (
+        CheckConstraint(_one_of("variant", Variant), name="variant_known"),
+        CheckConstraint("number >= 1", name="number_counts"),
+        CheckConstraint("shadows <> alias", name="shadows_another"),
+        CheckConstraint(
+            "shadow_disagreements >= 0 AND shadow_disagreements <= shadow_images", name="disagreements_in_range"
+        ),
+    )
+
+
+class AliasChange(Base):
+    """What an alias has meant since when. It tells what was, so it refers to nothing: neither an experiment that is
+    deleted nor the alias's own end takes it along."""
+
+    __tablename__ = "alias_changes"
+
+    alias: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    experiment_id: Mapped[int]
+    variant: Mapped[str] = mapped_column(String(8))
+    shadows: Mapped[str | None] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(16))
+    changed_at: Mapped[datetime] = mapped_column(default=now())
+
+    __table_args__ = (
+        CheckConstraint(_one_of("variant", Variant), name="variant_known"),
+        CheckConstraint(_one_of("action", AliasAction), name="action_known"),
+        CheckConstraint("number >= 1", name="number_counts"),
+    )

@@ -128,11 +128,11 @@ def test_what_an_alias_means_cannot_be_deleted_until_it_means_another(
 
 
 @pytest.mark.usefixtures("trained")
-def test_nothing_in_the_database_names_a_deleted_experiment(
+def test_nothing_in_the_database_refers_to_a_deleted_experiment(
     api: httpx.Client, database: Engine, make_model: Callable[[str], int]
 ) -> None:
     kept, gone = make_model("kept"), make_model("gone")
-    tables = [table for table in Base.metadata.tables.values() if "experiment_id" in table.c]
+    tables = {key.parent.table for table in Base.metadata.sorted_tables for key in table.foreign_keys}
     with writing(database) as session:
         for owner in (kept, gone):
             # An ended experiment that was not submitted over HTTP has neither.

@@ -296,7 +296,8 @@ def test_predict_prints_a_digit_a_file(ask, trained: int, tmp_path: Path) -> Non
     for index in range(3):
         files.append(tmp_path / f"{index}.png")
         Image.fromarray(test.images[index]).save(files[-1])
-    lines = ask("predict", *files, "--model", trained).splitlines()
+    header, *lines = ask("predict", *files, "--model", trained).splitlines()
+    assert header.split() == ["file", "digit", "confidence", "reason"]
     assert len(lines) == 3
     assert all("%" in line for line in lines)
     answer = json.loads(ask("predict", files[0], "--model", trained, "--json"))
@@ -385,7 +386,7 @@ def test_an_api_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
     done = numeral("api", "--data-dir", tmp_path)
     assert done.returncode == 1
     assert "numeral db upgrade" in done.stderr
-    assert "0002" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
+    assert "0003" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
 
 
 def test_a_newer_versions_schema_is_left_alone(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from service.card import Variant
 from service.client import Client
 from service.errors import InvalidInput, ServiceError, Unreachable
+from service.schemas import Preprocess
 from service.specs.experiment import ExperimentSpec
 from service.store import control, queue, results, workers
 from service.store.database import migrate, open_engine, writing
@@ -200,9 +202,25 @@ def test_lists_go_on_over_pages(client: Client, quick: dict[str, object]) -> Non
 
 
 def test_models_and_aliases(client: Client, trained: int) -> None:
-    assert client.set_alias("staging", trained).experiment_id == trained
+    assert client.promote(trained, "staging").experiment_id == trained
     model = next(model for model in client.models() if model.id == trained)
     assert "staging" in model.aliases
+    assert client.model("staging") == client.model(trained)
+    assert [alias.alias for alias in client.aliases()] == ["production", "staging"]
+    assert client.alias("staging") == client.promote(trained, "staging", minimum_accuracy=0.1, not_worse=True)
+    assert [change.action for change in client.history("staging")] == ["promote"]
+    for refused in (lambda: client.rollback("staging"), lambda: client.promote(trained, variant=Variant.INT8)):
+        with pytest.raises(ServiceError) as caught:
+            refused()
+        assert caught.value.problem["code"] == "conflict"
+    with pytest.raises(InvalidInput, match="minimum_accuracy"):
+        client.promote(trained, minimum_accuracy=2)
     assert client.predict_numbers([[0] * 784], model="staging").model.id == trained
+    [told] = client.predict_bytes(bytes(784), threshold=0.0, explain=True, preprocess=Preprocess.NONE).predictions
+    assert told.explanation is not None
+    assert told.explanation.preprocess == "none"
+    client.delete_alias("staging")
+    with pytest.raises(ServiceError, match="no alias 'staging'"):
+        client.alias("staging")
     assert [preset.name for preset in client.presets()] == ["baseline"]
     assert {dataset.name for dataset in client.datasets()} == {"mnist", "optdigits"}

@@ -12,13 +12,14 @@ from sqlalchemy import Engine, inspect, select, update
 from sqlalchemy.orm import Session
 
 from service import schemas
+from service.promotion import AliasTarget
 from service.specs.experiment import ExperimentSpec
 from service.states import TRANSITIONS, State
-from service.store import attempts, checkpoints, control, experiments, queue, results
+from service.store import aliases, attempts, checkpoints, control, experiments, queue, results
 from service.store.clock import now
 from service.store.database import migrating, migrations, reading, writing
 from service.store.leases import Lease
-from service.store.tables import Attempt, Base, Event, Experiment
+from service.store.tables import Alias, Attempt, Base, Event, Experiment
 
 EXPIRED = -1.0
 """Seconds of a lease that has run out when it is given."""
@@ -182,6 +183,13 @@ def write(database: Engine, lease: Lease, *steps: Step) -> int:
     return lease.experiment_id
 
 
+# What an owner does
+
+
+def set_alias(session: Session, alias: str, experiment_id: int, **given: Any) -> Alias:
+    return aliases.promote(session, alias, AliasTarget(experiment_id=experiment_id, **given))
+
+
 # An experiment in each state
 
 
@@ -306,7 +314,7 @@ def schema(engine: Engine) -> dict[str, Any]:
             "columns": {column["name"]: column["nullable"] for column in inspector.get_columns(table)},
             "defaults": [column["name"] for column in inspector.get_columns(table) if column["default"]],
             "primary key": inspector.get_pk_constraint(table),
-            "foreign keys": inspector.get_foreign_keys(table),
+            "foreign keys": sorted(inspector.get_foreign_keys(table), key=lambda key: str(key["name"])),
             "checks": sorted((check["name"], check["sqltext"]) for check in inspector.get_check_constraints(table)),
             "indexes": {
                 index["name"]: (

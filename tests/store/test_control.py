@@ -35,6 +35,7 @@ from tests.store.support import (
     outcomes,
     reclaim,
     see,
+    set_alias,
     start,
     submit,
     succeed,
@@ -141,7 +142,7 @@ def test_what_does_not_run_can_be_deleted(database: Engine, state: State) -> Non
     kept = submit(database, priority=-1)
     experiment_id = MAKE[state](database)
     if state == State.SUCCEEDED:
-        transact(database, registry.set_alias, "production", write(database, claim(database), succeed))
+        transact(database, set_alias, "production", write(database, claim(database), succeed))
     before = all_rows(database)
     if state == State.RUNNING:
         with writing(database) as session, pytest.raises(Conflict, match="is running: cancel it before"):
@@ -316,7 +317,7 @@ def test_deleting_an_experiment_leaves_nothing_of_it_and_all_of_the_others(datab
 
 def test_a_model_that_is_served_cannot_be_deleted_until_its_aliases_mean_another(database: Engine) -> None:
     first = write(database, begun(database), succeed)
-    transact(database, registry.set_alias, "canary", first)
+    transact(database, set_alias, "canary", first)
     second = write(database, begun(database), succeed)
     before = all_rows(database)
     with writing(database) as session, pytest.raises(Conflict, match=r"is served as (canary, production|production, )"):
@@ -324,7 +325,7 @@ def test_a_model_that_is_served_cannot_be_deleted_until_its_aliases_mean_another
     assert all_rows(database) == before
 
     for alias in ("canary", "production"):
-        transact(database, registry.set_alias, alias, second)
+        transact(database, set_alias, alias, second)
     transact(database, control.delete, first)
     assert see(database, registry.resolve, "production").id == second
 

@@ -9,11 +9,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import ConfigurationError
-from service.store import experiments, queue, registry
+from service.store import experiments, queue
 from service.store.clock import now
 from service.store.database import open_engine, reading, writing
 from service.store.tables import Attempt, Checkpoint, Event, Experiment, IdempotencyKey
-from tests.store.support import all_rows, begun, epoch, spec, start, submit, succeed, transact, write
+from tests.store.support import all_rows, begun, epoch, set_alias, spec, start, submit, succeed, transact, write
 
 sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -166,7 +166,7 @@ def test_deleting_a_row_deletes_all_that_refers_to_it_and_nothing_else(database:
     # Whoever deletes it, and however: owners cannot delete what has an alias (`control.delete`).
     gone, kept = (write(database, begun(database, tags=["one"]), start, epoch, succeed) for _ in range(2))
     for alias, experiment_id in (("production", gone), ("gone", gone), ("kept", kept)):
-        transact(database, registry.set_alias, alias, experiment_id)
+        transact(database, set_alias, alias, experiment_id)
     with writing(database) as session:
         for experiment_id in (gone, kept):
             key = {"key": f"key-{experiment_id}", "request_sha256": "0" * 64, "token": "0" * 32}
@@ -177,13 +177,14 @@ def test_deleting_a_row_deletes_all_that_refers_to_it_and_nothing_else(database:
         return {
             name: {row.experiment_id for row in rows}
             for name, rows in all_rows(database).items()
-            if name not in ("experiments", "workers")
+            if name not in ("experiments", "workers", "alias_changes")
         }
 
-    before = owners()
+    before, told = owners(), all_rows(database)["alias_changes"]
     assert set(map(frozenset, before.values())) == {frozenset({gone, kept})}
     transact(database, Session.execute, delete(Experiment).where(Experiment.id == gone))
     assert owners() == {name: {kept} for name in before}
+    assert all_rows(database)["alias_changes"] == told, "a history stays, though it refers to nothing any more"
 
 
 # The clock

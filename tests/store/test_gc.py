@@ -12,7 +12,7 @@ from service.store import control, gc, queue, workers
 from service.store.clock import now
 from service.store.database import reading, writing
 from service.store.idempotency import IN_FLIGHT_SECONDS, KEPT_SECONDS
-from service.store.tables import Base, Checkpoint, IdempotencyKey, Worker
+from service.store.tables import AliasChange, Base, Checkpoint, IdempotencyKey, Worker
 
 SPEC = ExperimentSpec.model_validate({"preset": "baseline", "tags": ["one"]})
 NOBODY = 999
@@ -30,6 +30,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "aliases": {"alias": "production"},
 }
 """A row of every table whose rows belong to an experiment, without its id."""
+CHANGE = {"alias": "production", "number": 1, "variant": "fp32", "action": "promote"}
+"""What tells of an experiment without belonging to it, without its id."""
 
 
 @contextmanager
@@ -73,6 +75,7 @@ def test_there_is_nothing_to_remove_of_what_is_needed(database: Engine) -> None:
         workers.register(session, name="worker-1", host="box", pid=1, device="cpu:0", slots=1, version="0.1.0")
         for name, row in ROWS.items():
             session.execute(insert(Base.metadata.tables[name]).values(owner | row))
+        session.execute(insert(AliasChange).values(CHANGE | {"experiment_id": NOBODY}))
         session.execute(insert(IdempotencyKey).values(key="in flight", request_sha256="", token=""))
     before = rows(database)
     assert all(before.values())
@@ -88,7 +91,12 @@ def test_counting_removes_nothing(database: Engine) -> None:
     assert rows(database)["events"] == 1
 
 
-@pytest.mark.parametrize("table", [table.name for table in Base.metadata.sorted_tables if "experiment_id" in table.c])
+def test_every_table_that_refers_to_experiments_is_looked_at() -> None:
+    referring = {key.parent.table.name for table in Base.metadata.sorted_tables for key in table.foreign_keys}
+    assert referring == set(ROWS)
+
+
+@pytest.mark.parametrize("table", ROWS)
 def test_rows_of_no_experiment_are_removed(database: Engine, table: str) -> None:
     with writing(database) as session:
         kept = {"experiment_id": queue.enqueue(session, SPEC).id}

@@ -31,6 +31,7 @@ from tests.store.support import (
     reclaim,
     schema,
     see,
+    set_alias,
     start,
     submit,
     succeed,
@@ -130,8 +131,16 @@ def test_an_upgrade_keeps_every_row_and_value(old: Engine) -> None:
     for row in before["experiments"]:
         wanted = row.pop("cancel_requested") and row["state"] == "running"
         row |= {"max_attempts": 3, "not_before": None, "fingerprint": None, "requested": "cancel" if wanted else None}
+    for row in before["aliases"]:
+        row |= {"variant": "fp32", "number": 1, "shadows": None, "shadow_images": 0, "shadow_disagreements": 0}
     for name, rows in before.items():
         assert after[name] == rows, name
+    # What an alias means is all that is known of its history.
+    told = {"number": 1, "variant": "fp32", "shadows": None, "action": "promote"}
+    assert after["alias_changes"] == [
+        told | {"alias": row["alias"], "experiment_id": row["experiment_id"], "changed_at": row["updated_at"]}
+        for row in before["aliases"]
+    ]
     # What runs is in its first attempt that is known; all that is new is empty but for that.
     assert [(row["experiment_id"], row["number"], row["outcome"]) for row in after["attempts"]] == [
         (4, 1, None),
@@ -166,8 +175,11 @@ def test_an_upgraded_database_still_guards_its_rows(old: Engine) -> None:
     for refused in ("state = 'odd'", "requested = 'pause'", "finished_at = NULL", "lease_token = NULL", "epoch = 4"):
         with pytest.raises(IntegrityError, match="ck_experiments_"), old.begin() as connection:
             connection.exec_driver_sql(f"UPDATE experiments SET {refused}")
+    for refused in ("variant = 'int4'", "number = 0", "shadows = alias", "shadow_disagreements = 1"):
+        with pytest.raises(IntegrityError, match="ck_aliases_"), old.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE aliases SET {refused}")
     delete_rows(old, "id > 0")
-    assert not any(all_rows(old).values())
+    assert {name for name, rows in all_rows(old).items() if rows} == {"alias_changes"}
 
 
 def there_and_back(engine: Engine) -> None:
@@ -210,12 +222,12 @@ def test_going_back_and_forth_loses_nothing_that_both_versions_know(old: Engine)
     assert content(old) == upgraded
 
 
-# At 0002
+# At the newest version
 
 
 @pytest.fixture
 def new(database: Engine) -> Engine:
-    """A database at 0002, with experiments in each state and all that belongs to them."""
+    """A database as it is now, with experiments in each state and all that belongs to them."""
     full = begun(database, name="paused", max_attempts=7, tags=["one"])
     write(database, full, start, epoch, checkpoint, lose)
     transact(database, control.pause, full.experiment_id)
@@ -225,6 +237,7 @@ def new(database: Engine) -> Engine:
     succeeded = begun(database, name="succeeded")
     transact(database, results.start, succeeded, "cpu:0", 7850, fingerprint="f" * 64)
     write(database, succeeded, epoch, succeed)
+    transact(database, set_alias, "staging", succeeded.experiment_id, shadows="production")
     for name, ask in (("running", None), ("to be paused", control.pause), ("to be cancelled", control.cancel)):
         lease = begun(database, name=name)
         write(database, lease, start, epoch, checkpoint)
@@ -241,6 +254,21 @@ def new(database: Engine) -> Engine:
     return database
 
 
+def test_the_version_before_keeps_what_its_aliases_mean(new: Engine) -> None:
+    before = content(new)
+    downgrade(new, "0002")
+    after = content(new)
+    assert [(row["alias"], row["experiment_id"]) for row in after["aliases"]] == [
+        (row["alias"], row["experiment_id"]) for row in before["aliases"]
+    ]
+    changed = {"aliases", "alias_changes"}
+    assert {name: rows for name, rows in after.items() if name not in changed} == {
+        name: rows for name, rows in before.items() if name not in changed
+    }
+    migrate(new)
+    assert transact(new, set_alias, "production", before["aliases"][0]["experiment_id"]).number == 1
+
+
 DOWN = {"paused": "queued"}
 
 
@@ -248,7 +276,16 @@ def test_a_downgrade_keeps_what_the_older_version_knows(new: Engine) -> None:
     before = content(new)
     downgrade(new, "0001")
     after = content(new)
-    assert before.keys() - after.keys() == {"attempts", "checkpoints", "workers", "idempotency_keys"}
+    assert before.keys() - after.keys() == {
+        "attempts",
+        "checkpoints",
+        "workers",
+        "idempotency_keys",
+        "alias_changes",
+    }
+    for row in before["aliases"]:
+        for column in ("variant", "number", "shadows", "shadow_images", "shadow_disagreements"):
+            del row[column]
     for row in before["experiments"]:
         row["cancel_requested"] = row.pop("requested") == "cancel"
         row["state"] = DOWN.get(row["state"], row["state"])
@@ -264,8 +301,13 @@ def test_what_was_downgraded_can_be_upgraded_and_goes_on(new: Engine) -> None:
     migrate(new)
     after = content(new)
     assert [row["number"] for row in after["attempts"]] == [1, 1, 1]
-    for name in ("experiment_tags", "metrics", "evaluations", "artifacts", "events", "aliases"):
+    for name in ("experiment_tags", "metrics", "evaluations", "artifacts", "events"):
         assert after[name] == before[name], name
+    assert [(row["alias"], row["number"], row["shadows"]) for row in after["aliases"]] == [
+        ("production", 1, None),
+        ("staging", 1, None),
+    ]
+    assert [row["action"] for row in after["alias_changes"]] == ["promote", "promote"]
     named = {row["name"]: row for row in after["experiments"]}
     assert {name: row["requested"] for name, row in named.items() if row["state"] == "running"} == {
         "running": None,

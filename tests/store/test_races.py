@@ -35,6 +35,7 @@ from tests.store.support import (
     outcomes,
     reclaim,
     see,
+    set_alias,
     spec,
     submit,
     succeed,
@@ -141,7 +142,7 @@ def test_what_its_worker_writes_to_at_this_moment_is_not_reclaimed(database: Eng
 
 
 def let_serve(session: Session, experiment_id: int) -> None:
-    registry.set_alias(session, "canary", experiment_id)
+    set_alias(session, "canary", experiment_id)
 
 
 @postgres_only
@@ -160,7 +161,7 @@ def test_a_model_cannot_be_deleted_while_an_alias_is_let_mean_it(database: Engin
     with pytest.raises(Conflict, match="is served as canary"):
         meanwhile(
             database,
-            lambda one: registry.set_alias(one, "canary", experiment_id),
+            lambda one: set_alias(one, "canary", experiment_id),
             lambda other: control.delete(other, experiment_id),
         )
 

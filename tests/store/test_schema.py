@@ -15,7 +15,7 @@ from service.store.database import check_schema, migrate, open_engine, writing
 from service.store.tables import Base
 from tests.store.support import downgrade, look, schema, submit
 
-NEWEST = "0002"
+NEWEST = "0003"
 
 
 def to_nothing(engine: Engine) -> None:

@@ -83,8 +83,26 @@ class Settings(BaseSettings):
         ge=1,
         description="Largest picture that is decoded, in pixels; a request's pictures may have 4 times as many in all.",
     )
-    model_cache_size: int = Field(default=4, ge=1, description="How many models the API keeps loaded.")
-    inference_threads: int = Field(default=1, ge=1, description="onnxruntime threads per model.")
+    api_processes: int = Field(
+        default=1, ge=1, le=256, description="How many processes of the API share its port (Linux only beyond 1)."
+    )
+    inference_threads: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="Threads that classify in one API process; by default its share of the processors it may use.",
+    )
+    max_batch: int = Field(default=16, ge=1, le=1024, description="Most images that are classified in one go.")
+    max_waiting_requests: int = Field(
+        default=512,
+        ge=1,
+        description="With so many requests waiting in one API process, further ones are answered 429.",
+    )
+    model_memory_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=1,
+        description="Memory for loaded models in one API process, in bytes; those used last are kept, one at least.",
+    )
     server: str = Field(
         default="http://127.0.0.1:8000", description="Service that the command line and the Python client talk to."
     )

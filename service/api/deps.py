@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from service.api.telemetry import Telemetry
 from service.errors import UnknownExperiment
 from service.inference.models import Models
+from service.inference.serving import Serving
 from service.settings import Settings
 
 # async, though nothing here waits: each plain function would cost a hop to a thread and back.
@@ -29,8 +30,13 @@ async def _database(request: Request) -> Engine:
 
 
 async def _models(request: Request) -> Models:
-    models: Models = request.app.state.models
-    return models
+    serving: Serving = request.app.state.serving
+    return serving.models
+
+
+async def _serving(request: Request) -> Serving:
+    serving: Serving = request.app.state.serving
+    return serving
 
 
 async def _telemetry(request: Request) -> Telemetry:
@@ -52,6 +58,7 @@ async def _experiment_id(experiment_id: Annotated[str, Path(description="an expe
 
 AppSettings = Annotated[Settings, Depends(_settings)]
 Database = Annotated[Engine, Depends(_database)]
+AppServing = Annotated[Serving, Depends(_serving)]
 ServedModels = Annotated[Models, Depends(_models)]
 AppTelemetry = Annotated[Telemetry, Depends(_telemetry)]
 Closing = Annotated[Event, Depends(_closing)]

@@ -28,6 +28,7 @@ STATUSES: tuple[tuple[type[errors.NumeralError], HTTPStatus], ...] = (
     (errors.ImageTooLarge, HTTPStatus(413)),
     (errors.InvalidInput, HTTPStatus(422)),
     (errors.UnsupportedMedia, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (errors.Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
 )
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -44,12 +45,26 @@ def install(app: FastAPI, max_body_bytes: int) -> None:
     # Not FastAPI's max_body_size: that limiter stands outside all middleware, where nothing could shape its answer.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body_bytes)
     app.add_middleware(BodyLimitProblems)
-    app.add_exception_handler(errors.NumeralError, _numeral_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
-    app.add_exception_handler(HTTPException, _http_error)
-    for away in AWAY:
-        app.add_exception_handler(away, _database_away)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind in (errors.NumeralError, HTTPException, *AWAY, Exception):
+        app.add_exception_handler(kind, _handle)
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    return response(error, request.method, request.url.path)
+
+
+def response(error: Exception, method: str, path: str) -> Response:
+    """The answer to a request that ended with an error."""
+    match error:
+        case errors.NumeralError():
+            return _numeral_error(error, method, path)
+        case HTTPException():
+            return _http_error(error, method, path)
+        case _ if isinstance(error, AWAY):
+            return _database_away(error, method, path)
+        case _:
+            return _unexpected(error, method, path)
 
 
 def problem(
@@ -89,13 +104,20 @@ class BodyLimitProblems:
             await _body_too_large()(scope, receive, send)
 
 
-async def _numeral_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.NumeralError)
+def _numeral_error(error: errors.NumeralError, method: str, path: str) -> Response:
     for kind, status in STATUSES:
         if isinstance(error, kind):
-            again = {"Retry-After": "1"} if isinstance(error, errors.RequestInFlight) else None
-            return problem(status, error.code, str(error), headers=again)
-    return await _unexpected(request, error)
+            return problem(status, error.code, str(error), headers=_retry(error))
+    return _unexpected(error, method, path)
+
+
+def _retry(error: errors.NumeralError) -> dict[str, str] | None:
+    match error:
+        case errors.RequestInFlight():
+            return {"Retry-After": "1"}
+        case errors.Overloaded(retry_seconds=seconds):
+            return {"Retry-After": str(seconds)}
+    return None
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
@@ -115,17 +137,16 @@ async def _invalid_request(request: Request, error: Exception) -> Response:
     return problem(HTTPStatus(422), "invalid_request", detail, fields)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _http_error(error: HTTPException, method: str, path: str) -> Response:
     status = HTTPStatus(error.status_code)
     match error.status_code:
         case 400:
             # What parsers give up on: a broken form, invalid UTF-8, nesting without end, numbers of 5,000 digits.
             code, detail = "unreadable_body", f"The body cannot be parsed: {error.detail}."
         case 404:
-            code, detail = "no_such_route", f"There is nothing at {request.url.path}."
+            code, detail = "no_such_route", f"There is nothing at {path}."
         case 405:
-            code, detail = "method_not_allowed", f"{request.method} is not possible at {request.url.path}."
+            code, detail = "method_not_allowed", f"{method} is not possible at {path}."
         case 413:
             return _body_too_large()
         case other:
@@ -139,14 +160,14 @@ def _body_too_large() -> Response:
     return problem(HTTPStatus(413), "body_too_large", detail, headers={"Connection": "close"})
 
 
-async def _database_away(request: Request, error: Exception) -> Response:
-    logger.error("%s %s: the database does not answer: %s", request.method, request.url.path, error)
+def _database_away(error: Exception, method: str, path: str) -> Response:
+    logger.error("%s %s: the database does not answer: %s", method, path, error)
     detail = "The database does not answer at the moment."
     return problem(HTTPStatus.SERVICE_UNAVAILABLE, "database_unavailable", detail, headers={"Retry-After": "1"})
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+def _unexpected(error: Exception, method: str, path: str) -> Response:
+    logger.error("%s %s failed", method, path, exc_info=error)
     detail = "The service failed to answer this request; its log says why."
     # The server closes the connection after an error that nobody foresaw: tell the client.
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, headers={"Connection": "close"})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import Engine
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,21 +15,50 @@ from service.store.database import reading
 
 
 class Telemetry:
-    """Counters of the API process, and the queue's lengths as the database has them when they are asked for."""
+    """Counters of the API, and the queue's lengths as the database has them when they are asked for.
 
-    def __init__(self, database: Engine) -> None:
+    Args:
+        shared: whether this is one of several processes; `PROMETHEUS_MULTIPROC_DIR` must have been set then before
+            prometheus_client was imported.
+    """
+
+    def __init__(self, database: Engine, shared: bool = False) -> None:
         self._database = database
         self._registry = CollectorRegistry()
+        self._registry.register(self)
+        # What is counted is registered where it is counted; or, by several processes, in files of a common folder, so
+        # that each of them can answer with the sums.
+        registry = None if shared else self._registry
+        if shared:
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         labels = ("method", "route", "status")
-        self.requests = Counter("numeral_http_requests", "Requests answered", labels, registry=self._registry)
-        self.seconds = Histogram(
+        self._requests = Counter("numeral_http_requests", "Requests answered", labels, registry=registry)
+        self._seconds = Histogram(
             "numeral_http_request_seconds",
             "Time to an answer's last byte",
             ("method", "route"),
-            registry=self._registry,
+            registry=registry,
         )
-        self.images = Counter("numeral_predicted_images", "Images classified", ("model",), registry=self._registry)
-        self._registry.register(self)
+        self._images = Counter("numeral_predicted_images", "Images classified", ("model",), registry=registry)
+        self._batches = Histogram(
+            "numeral_batch_images",
+            "Images classified in one go",
+            registry=registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+        )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered, under its route's template."""
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def classified(self, model: int, images: int) -> None:
+        """A request's images were classified."""
+        self._images.labels(model).inc(images)
+
+    def batch(self, images: int) -> None:
+        """Images went through a model in one go."""
+        self._batches.observe(images)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Called by the registry for each exposition."""
@@ -73,5 +103,4 @@ class TelemetryMiddleware:
             await self.app(scope, receive, observe)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            self.telemetry.requests.labels(scope["method"], route, status).inc()
-            self.telemetry.seconds.labels(scope["method"], route).observe(time.perf_counter() - began)
+            self.telemetry.answered(scope["method"], route, status, time.perf_counter() - began)

@@ -3,8 +3,10 @@
 import gc
 import json
 import logging
+import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +19,10 @@ from service.errors import ConfigurationError, NumeralError
 from service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    import uvicorn
+    from service.api.server import Server
 
 logger = logging.getLogger(__name__)
 
-GRACEFUL_SECONDS = 3
 BACKLOG = 2048
 
 db = typer.Typer(help="The database: its schema, and what nobody needs any more.", no_args_is_help=True)
@@ -32,13 +33,14 @@ def up(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     _need_training()
     _log()
-    with _without_collecting():
-        _upgrade(settings)
-        listener = listen(settings.host, settings.port)
-        server = _server(settings)
-    # The worker only now: the start of its first child would compete with the API's own.
-    with listener, _worker_beside(settings, server):
-        _serve(server, listener)
+    with _shared_metrics(settings):
+        with _without_collecting():
+            _upgrade(settings)
+            listener = listen(settings.host, settings.port, shared=settings.api_processes > 1)
+            server = _server(settings)
+        # The worker only now: the start of its first child would compete with the API's own.
+        with listener, _worker_beside(settings, server):
+            _serve(server, settings, listener)
 
 
 def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -46,8 +48,9 @@ def api(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     _log()
     _check_schema(settings)
-    with listen(settings.host, settings.port) as listener:
-        _serve(_server(settings), listener)
+    shared = settings.api_processes > 1
+    with _shared_metrics(settings), listen(settings.host, settings.port, shared) as listener:
+        _serve(_server(settings), settings, listener)
 
 
 def worker(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -101,20 +104,38 @@ def db_gc(
             typer.echo(f"{number:>8,}  {kind.replace('_', ' ')}")
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     """A socket that listens already, so that a taken port is found out before anything else is started.
+
+    Args:
+        shared: other processes may listen on the same port; the kernel gives each its part of the connections.
 
     Raises:
         ConfigurationError: it cannot listen there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
+        if shared and port:
+            # What may be shared would also be shared with a stranger.
+            socket.create_server((host, port), family=family).close()
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"Port {port} on {host} cannot be listened on ({error.strerror}): "
-            "choose another with --port or NUMERAL_PORT."
+            f"Port {port} on {host} cannot be listened on ({reason}): choose another with --port or NUMERAL_PORT."
         ) from None
+
+
+@contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[None]:
+    """A folder where the API's processes add up their metrics, if there are several."""
+    if settings.api_processes == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="numeral-metrics-") as folder:
+        # prometheus_client looks for it when it is imported, here and in the other processes.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 @contextmanager
@@ -128,33 +149,26 @@ def _without_collecting() -> Iterator[None]:
         gc.enable()
 
 
-def _server(settings: Settings) -> "uvicorn.Server":
-    import uvicorn
+def _server(settings: Settings) -> "Server":
+    from service.api.server import Server
 
-    from service.api.app import create_app
-
-    closing = threading.Event()
-
-    class Server(uvicorn.Server):
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            closing.set()
-            await super().shutdown(sockets)
-
-    app = create_app(settings, closing)
-    return Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS))
+    return Server(settings)
 
 
-def _serve(server: "uvicorn.Server", listener: socket.socket) -> None:
+def _serve(server: "Server", settings: Settings, listener: socket.socket) -> None:
+    from service.api.server import siblings
+
     # After a graceful end uvicorn raises the signal that ended it once more; what is left to do here must still be
     # done.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, frame: None)
-    typer.echo(f"Numeral is at {url(*listener.getsockname()[:2])} (API: /docs). Ctrl-C ends it.")
-    server.run(sockets=[listener])
+    with siblings(settings, listener):
+        typer.echo(f"Numeral is at {url(*listener.getsockname()[:2])} (API: /docs). Ctrl-C ends it.")
+        server.run(sockets=[listener])
 
 
 @contextmanager
-def _worker_beside(settings: Settings, server: "uvicorn.Server") -> Iterator[None]:
+def _worker_beside(settings: Settings, server: "Server") -> Iterator[None]:
     """A supervisor in a thread of this process; its trainings are processes of their own."""
     from service.store.database import open_engine
     from service.worker.supervisor import Supervisor

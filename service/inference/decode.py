@@ -1,35 +1,85 @@
-"""What clients send, as pixels: `(n, 28, 28)` float32 in 0–255, light on black as MNIST's digits are.
-
-Numbers are taken as they are; encoded pictures go through `service.inference.preprocess`.
-"""
+"""What clients send, as pixels. Encoded pictures go through `service.inference.pictures`."""
 
 import base64
 import binascii
-import io
-from collections.abc import Sequence
-from typing import Any
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
+import msgspec
 import numpy as np
-import pydantic_core
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from service.errors import ImageTooLarge, InvalidImage, InvalidInput
-from service.inference.preprocess import SIDE, to_mnist
-
-Pixels = NDArray[np.float32]
+from service.errors import InvalidImage, InvalidInput
+from service.inference import pictures
+from service.inference.lanes import Pixels
+from service.inference.pictures import Budget
+from service.inference.preprocess import SIDE, Normalised
+from service.schemas import Preprocess
 
 PIXELS = SIDE * SIDE
-REQUEST_FACTOR = 4
-"""How many times the pixels of the largest picture one request may hold."""
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+LISTS = 1000
+"""So few lists are parsed in any case, so that the answer can say what is wrong with them."""
 
-# Pillow's own check would warn about sizes that are refused here before anything is decoded.
-Image.MAX_IMAGE_PIXELS = None
+Number = int | float
 
 
-def octets(body: bytes) -> Pixels:
+class Options(NamedTuple):
+    """How a request wants its images to be treated."""
+
+    preprocess: Preprocess = Preprocess.AUTO
+    explain: bool = False
+    threshold: float | None = None
+    """Confidence below which no digit is named; None for the model's own."""
+
+
+class Images(NamedTuple):
+    """The images of a request."""
+
+    pixels: Pixels
+    """`(n, 28, 28)`, 0–255, light on black."""
+
+    normalised: Sequence[Normalised | None]
+    """How each was brought into MNIST's form, None for what was taken as it is. Empty if all were."""
+
+
+class _Given(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    preprocess: Preprocess | None = None
+    explain: bool | None = None
+    threshold: float | None = None
+
+    def over(self, options: Options) -> Options:
+        """The options, with what is given in place of what they say."""
+        given = {name: getattr(self, name) for name in Options._fields}
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InvalidInput(f"threshold is {self.threshold}; it must be a number from 0 to 1.")
+        return options._replace(**{name: value for name, value in given.items() if value is not None})
+
+
+class _Body(_Given, kw_only=True):
+    images: list[str | list[Number | list[Number]]]
+
+
+_DECODER = msgspec.json.Decoder(_Body)
+_PLACE = re.compile(r"\$\.(images\[\d+\])")
+
+
+class Document(NamedTuple):
+    """A JSON body, parsed: each image is base64 of a picture, 784 numbers or rows of numbers."""
+
+    images: Sequence[str | Sequence[Number | Sequence[Number]]]
+    options: Options
+
+    @property
+    def is_numbers(self) -> bool:
+        """Whether there is nothing to be done to any image."""
+        return self.options.preprocess is not Preprocess.MNIST and not any(
+            isinstance(each, str) for each in self.images
+        )
+
+
+def octets(body: bytes, preprocess: Preprocess) -> Images:
     """N images of 784 unsigned bytes each, one after the other.
 
     Raises:
@@ -39,110 +89,110 @@ def octets(body: bytes) -> Pixels:
         raise InvalidInput(
             f"The body has {len(body)} bytes; application/octet-stream must be N images of {PIXELS} bytes each, N ≥ 1."
         )
-    return np.frombuffer(body, np.uint8).reshape(-1, SIDE, SIDE).astype(np.float32)
+    return _taken(np.frombuffer(body, np.uint8).reshape(-1, SIDE, SIDE), preprocess)
 
 
-def json_images(body: bytes, max_pixels: int) -> Pixels:
-    """`{"images": […]}`: each image 28 rows of 28 numbers, 784 numbers, or base64 of an encoded picture.
+def parse(body: bytes, options: Options) -> Document:
+    """`{"images": […]}`, perhaps with `preprocess`, `explain` and `threshold`, which then count instead of `options`.
 
     Raises:
-        InvalidInput: it is not JSON or not of this form; the message names the image at fault.
-        ImageTooLarge: as `pictures` does.
+        InvalidInput: it is not JSON, or not of this form.
     """
+    # An image takes 784 numbers in at most 29 lists. Anything else is no image, but could take much memory.
+    if body.count(b"[") > LISTS + len(body) * 30 // PIXELS:
+        raise InvalidInput('The body is not of the form {"images": […]}: it consists of lists, not of numbers.')
     try:
-        document = pydantic_core.from_json(body)
-    except ValueError as error:
+        document = _DECODER.decode(body)
+    except msgspec.ValidationError as error:
+        if place := _PLACE.search(str(error)):
+            shape = f"{SIDE}×{SIDE} or {PIXELS} numbers, or base64 text of a picture"
+            raise InvalidImage(f"{place[1]}: an image is {shape}: {error}.") from None
+        raise InvalidInput(f'The body is not of the form {{"images": […]}}: {error}.') from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidInput(f"The body is not JSON: {error}.") from None
-    images = document.get("images") if isinstance(document, dict) else None
-    if not isinstance(images, list) or not images:
+    if not document.images:
         raise InvalidInput('The body must be a JSON object {"images": […]} with at least one image.')
-    if len(document) > 1:
-        unknown = ", ".join(repr(field) for field in document if field != "images")
-        raise InvalidInput(f"Unknown fields beside 'images': {unknown[:200]}.")
-    budget = _Budget(max_pixels)
-    result = []
-    for index, image in enumerate(images):
+    return Document(document.images, document.over(options))
+
+
+def json_images(document: Document, max_pixels: int) -> Images:
+    """The images of a JSON body.
+
+    Raises:
+        InvalidInput: one is none; the message says which.
+        ImageTooLarge: as `pictures.read` does.
+    """
+    options = document.options
+    budget = Budget(max_pixels)
+    taken: list[NDArray[np.uint8] | NDArray[np.float32]] = []
+    normalised: list[Normalised | None] = []
+    for index, image in enumerate(document.images):
         try:
-            result.append(_picture(_from_base64(image), budget) if isinstance(image, str) else _numbers(image))
+            if isinstance(image, str):
+                found = pictures.read(_from_base64(image), options.preprocess, budget)
+            elif options.preprocess is Preprocess.MNIST:
+                found = pictures.from_array(numbers(image))
+            else:
+                taken.append(numbers(image))
+                normalised.append(None)
+                continue
         except InvalidInput as error:
             raise type(error)(f"images[{index}]: {error}") from None
-    return np.stack(result)
+        taken.append(found.pixels)
+        normalised.append(None if options.preprocess is Preprocess.NONE else found)
+    return Images(_stacked(taken), normalised)
 
 
-def picture(data: bytes, max_pixels: int) -> Pixels:
-    """One encoded picture (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM) as `(1, 28, 28)`.
-
-    Raises:
-        InvalidImage: it is none of these, is broken, or moves.
-        ImageTooLarge: it has more than `max_pixels` pixels; that is decided before it is decoded.
-    """
-    return _picture(data, _Budget(max_pixels))[np.newaxis]
-
-
-def pictures(parts: Sequence[bytes], max_pixels: int) -> Pixels:
-    """Several encoded pictures as `(n, 28, 28)`.
+def encoded(parts: Sequence[bytes], preprocess: Preprocess, max_pixels: int) -> Images:
+    """Encoded pictures (PNG, JPEG, WebP, BMP, GIF, TIFF, PNM).
 
     Raises:
-        InvalidImage: as `picture` does; the message says which of them.
-        ImageTooLarge: as `picture` does, or together they have more than `REQUEST_FACTOR` times as many pixels.
+        InvalidImage: one is none of these, is broken, or moves; of several the message says which.
+        ImageTooLarge: one has more than `max_pixels` pixels, or all of them together several times as many.
     """
-    budget = _Budget(max_pixels)
-    result = []
+    budget = Budget(max_pixels)
+    found = []
     for index, part in enumerate(parts):
         try:
-            result.append(_picture(part, budget))
+            found.append(pictures.read(part, preprocess, budget))
         except InvalidInput as error:
+            if len(parts) == 1:
+                raise
             raise type(error)(f"file part {index}: {error}") from None
-    return np.stack(result)
+    pixels = np.stack([each.pixels for each in found])
+    return Images(pixels, [] if preprocess is Preprocess.NONE else found)
 
 
-class _Budget:
-    """The pixels that one request may still have decoded: small files can hold very large pictures."""
+def parameters(given: Mapping[str, str], options: Options) -> Options:
+    """The options, with what a query or a form says as text in place of what they say.
 
-    def __init__(self, max_pixels: int) -> None:
-        self._largest = max_pixels
-        self._left = REQUEST_FACTOR * max_pixels
-
-    def spend(self, width: int, height: int) -> None:
-        pixels = width * height
-        if pixels > self._largest:
-            raise ImageTooLarge(f"The picture has {width}×{height} pixels; at most {self._largest:,} are decoded.")
-        self._left -= pixels
-        if self._left < 0:
-            most = REQUEST_FACTOR * self._largest
-            raise ImageTooLarge(f"The request's pictures have more than {most:,} pixels: send them one by one.")
-
-
-def _picture(data: bytes, budget: _Budget) -> Pixels:
+    Raises:
+        InvalidInput: a parameter is unknown, or its value is of no use.
+    """
     try:
-        opened = Image.open(io.BytesIO(data), formats=FORMATS)
-        budget.spend(*opened.size)
-        # Phones put a second, smaller picture behind the first (MPO): that does not move.
-        if opened.format != "MPO" and getattr(opened, "is_animated", False):
-            raise InvalidImage("The picture is animated or has several pages: send one frame.")
-        opened.load()
-        return to_mnist(opened).astype(np.float32)
-    except UnidentifiedImageError:
-        raise InvalidImage(f"The data is not a picture of a known format ({', '.join(FORMATS)}).") from None
-    except InvalidInput:
-        raise
-    except Exception as error:  # Pillow's decoders raise whatever their format's parsing runs into
-        raise InvalidImage(f"The picture cannot be decoded: {error}.") from None
+        return msgspec.convert(given, _Given, strict=False).over(options)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"Parameters ({', '.join(Options._fields)}): {error}.") from None
 
 
-def _from_base64(text: str) -> bytes:
-    # Browsers' canvases give data URLs.
-    encoded = text.partition(",")[2] if text.startswith("data:") else text
+def numbers(image: Sequence[Number | Sequence[Number]]) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """784 numbers, or 28 rows of 28, as `(28, 28)`.
+
+    Raises:
+        InvalidImage: it is not of this shape, or a number is not from 0 to 255.
+    """
     try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidImage("a text must be the base64 of an encoded picture.") from None
+        # By far the quickest way for whole numbers from 0 to 255, which nearly all images consist of.
+        if len(image) == PIXELS:
+            return np.frombuffer(bytes(image), np.uint8).reshape(SIDE, SIDE)  # type: ignore[arg-type]
+        if len(image) == SIDE and set(map(len, image)) == {SIDE}:  # type: ignore[arg-type]
+            return np.frombuffer(b"".join(map(bytes, image)), np.uint8).reshape(SIDE, SIDE)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        pass
+    return _any_numbers(image)
 
 
-def _numbers(image: Any) -> Pixels:
-    # Before NumPy sees it: NumPy takes true for 1, and would pad every number to the length of one long text.
-    if not _leaf_types(image) <= {int, float}:
-        raise InvalidImage("an image must consist of numbers (or be base64 text of a picture).")
+def _any_numbers(image: Sequence[Number | Sequence[Number]]) -> NDArray[np.float32]:
     try:
         pixels = np.asarray(image)
     except ValueError:
@@ -157,14 +207,22 @@ def _numbers(image: Any) -> Pixels:
     return pixels.reshape(SIDE, SIDE).astype(np.float32)
 
 
-def _leaf_types(value: Any) -> set[type]:
-    """The types of all that is in nested lists, the lists left out."""
-    if not isinstance(value, list):
-        return {type(value)}
-    types = set(map(type, value))
-    if list in types:
-        types.remove(list)
-        for item in value:
-            if isinstance(item, list):
-                types |= _leaf_types(item)
-    return types
+def _taken(pixels: Pixels, preprocess: Preprocess) -> Images:
+    if preprocess is not Preprocess.MNIST:
+        return Images(pixels, [])
+    found = [pictures.from_array(image) for image in pixels]
+    return Images(np.stack([each.pixels for each in found]), found)
+
+
+def _stacked(images: Sequence[NDArray[np.uint8] | NDArray[np.float32]]) -> Pixels:
+    # Of a single image no copy is made.
+    return cast(Pixels, images[0][np.newaxis] if len(images) == 1 else np.stack(images))
+
+
+def _from_base64(text: str) -> bytes:
+    # Browsers' canvases give data URLs.
+    encoded = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidImage("a text must be the base64 of an encoded picture.") from None

@@ -10,8 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from sqlalchemy import Engine
+
+from service import schemas
+from service.inference.preprocess import VERSION, to_mnist
+from service.settings import Settings
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 
@@ -26,17 +30,25 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def digits(answer: httpx.Response) -> list[int]:
+def digits(answer: httpx.Response) -> list[int | None]:
     assert answer.status_code == 200, answer.text
     return [prediction["digit"] for prediction in answer.json()["predictions"]]
 
 
 @pytest.fixture
-def wide() -> np.ndarray:
-    """A picture that stays where it is when it is brought into MNIST's form: a wide bar above its centre of mass."""
-    image = np.zeros((28, 28), np.uint8)
-    image[10:18, 4:24] = 255
-    return image
+def drawing() -> np.ndarray:
+    """A stroke, dark on light."""
+    image = Image.new("L", (60, 80), "white")
+    ImageDraw.Draw(image).line([(15, 15), (45, 15), (20, 65)], fill=20, width=7)
+    return np.asarray(image)
+
+
+@pytest.fixture
+def seen(api: httpx.Client, trained: int, drawing: np.ndarray) -> int:
+    """What the model sees in the drawing, once it is brought into MNIST's form."""
+    pixels = to_mnist(Image.fromarray(drawing)).pixels
+    [digit] = digits(api.post("/v1/predict", content=pixels.tobytes(), headers=OCTETS))
+    return digit
 
 
 @pytest.mark.usefixtures("trained")
@@ -54,18 +66,18 @@ class TestForms:
     def test_octets(self, api: httpx.Client, bands: list[np.ndarray]) -> None:
         assert digits(api.post("/v1/predict", content=np.stack(bands).tobytes(), headers=OCTETS)) == list(range(10))
 
-    def test_a_picture(self, api: httpx.Client, wide: np.ndarray) -> None:
-        answer = api.post("/v1/predict", content=png(wide), headers={"Content-Type": "image/png"})
-        assert digits(answer) == [4]
+    def test_a_picture(self, api: httpx.Client, drawing: np.ndarray, seen: int) -> None:
+        answer = api.post("/v1/predict", content=png(drawing), headers={"Content-Type": "image/png"})
+        assert digits(answer) == [seen]
 
-    def test_a_form_with_several_pictures(self, api: httpx.Client, wide: np.ndarray) -> None:
-        files = [("file", ("a.png", png(wide))), ("file", ("b.png", png(255 - wide)))]
-        assert digits(api.post("/v1/predict", files=files)) == [4, 4]
+    def test_a_form_with_several_pictures(self, api: httpx.Client, drawing: np.ndarray, seen: int) -> None:
+        files = [("file", ("a.png", png(drawing))), ("file", ("b.png", png(255 - drawing)))]
+        assert digits(api.post("/v1/predict", files=files)) == [seen, seen]
 
-    def test_json_with_base64_and_data_urls(self, api: httpx.Client, wide: np.ndarray) -> None:
-        text = base64.b64encode(png(wide)).decode()
+    def test_json_with_base64_and_data_urls(self, api: httpx.Client, drawing: np.ndarray, seen: int) -> None:
+        text = base64.b64encode(png(drawing)).decode()
         answer = api.post("/v1/predict", json={"images": [text, f"data:image/png;base64,{text}", [0] * 784]})
-        assert digits(answer)[:2] == [4, 4]
+        assert digits(answer) == [seen, seen, None]
 
     def test_ten_thousand_images_in_one_request(self, api: httpx.Client, bands: list[np.ndarray]) -> None:
         content = np.stack(bands * 1000).tobytes()
@@ -83,7 +95,7 @@ def test_the_answer_names_the_model_and_gives_probabilities(
     api: httpx.Client, trained: int, bands: list[np.ndarray]
 ) -> None:
     answer = api.post("/v1/predict", content=bands[7].tobytes(), headers=OCTETS).json()
-    assert answer["model"] == {"id": trained, "name": "bands", "alias": "production"}
+    assert answer["model"] == {"id": trained, "name": "bands", "alias": "production", "variant": "fp32"}
     [prediction] = answer["predictions"]
     assert prediction["confidence"] == prediction["probabilities"][7] == max(prediction["probabilities"])
     assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-5)
@@ -215,6 +227,112 @@ def test_a_broken_form_is_refused(api: httpx.Client) -> None:
     answer = api.post("/v1/predict", content=b"--x", headers={"Content-Type": "multipart/form-data; boundary=y"})
     assert 400 <= answer.status_code < 500
     assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+class TestOptions:
+    """They may be in the query, the JSON body, or a form."""
+
+    def test_preprocess_none_takes_a_picture_as_it_is(self, api: httpx.Client, trained: int, bands: list) -> None:
+        for digit, image in enumerate(bands):
+            answer = api.post("/v1/predict?preprocess=none", content=png(image), headers={"Content-Type": "image/png"})
+            assert digits(answer) == [digit]
+
+    def test_preprocess_none_wants_28_by_28_pixels(self, api: httpx.Client, trained: int, drawing: np.ndarray) -> None:
+        answer = api.post("/v1/predict?preprocess=none", files={"file": png(drawing)})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_image")
+        assert "60×80" in answer.json()["detail"]
+
+    def test_preprocess_mnist_treats_numbers_as_a_picture(self, api: httpx.Client, trained: int) -> None:
+        rng = np.random.default_rng(0)
+        small = np.asarray(Image.fromarray(rng.integers(0, 255, (28, 28), np.uint8)))
+        expected = to_mnist(Image.fromarray(small)).pixels.tolist()
+        in_body = {"images": [small.tolist()], "preprocess": "mnist", "explain": True}
+        in_query = api.post("/v1/predict?preprocess=mnist&explain=1", content=small.tobytes(), headers=OCTETS)
+        for answer in (api.post("/v1/predict", json=in_body), in_query):
+            assert answer.json()["predictions"][0]["explanation"]["pixels"] == expected
+
+    @pytest.mark.parametrize("where", ["query", "form"])
+    def test_explain_says_what_the_model_saw(
+        self, api: httpx.Client, trained: int, drawing: np.ndarray, where: str
+    ) -> None:
+        files = {"file": ("seven.png", png(drawing))}
+        if where == "query":
+            answer = api.post("/v1/predict?explain=true", files=files)
+        else:
+            answer = api.post("/v1/predict", files=files, data={"explain": "true"})
+        explanation = schemas.Predictions.model_validate(answer.json()).predictions[0].explanation
+        assert explanation is not None
+        assert explanation.pixels == to_mnist(Image.fromarray(drawing)).pixels.tolist()
+        assert (explanation.preprocess, explanation.preprocess_version) == ("mnist", VERSION)
+        assert explanation.polarity == "dark_on_light"
+        assert explanation.box is not None
+        assert explanation.box.left == pytest.approx(12, abs=3)
+        assert explanation.box.height == pytest.approx(57, abs=6)
+
+    def test_numbers_are_explained_as_they_were_sent(self, api: httpx.Client, trained: int, bands: list) -> None:
+        answer = api.post("/v1/predict", json={"images": [bands[2].tolist()], "explain": True}).json()
+        explanation = answer["predictions"][0]["explanation"]
+        assert explanation["pixels"] == bands[2].tolist()
+        assert (explanation["preprocess"], explanation["box"], explanation["polarity"]) == ("none", None, None)
+
+    def test_without_explain_there_is_no_explanation(self, api: httpx.Client, trained: int, bands: list) -> None:
+        answer = api.post("/v1/predict", content=bands[0].tobytes(), headers=OCTETS).json()
+        assert "explanation" not in answer["predictions"][0]
+
+    def test_a_digit_below_the_threshold_is_not_named(self, api: httpx.Client, trained: int) -> None:
+        # Half of two bands: the model is torn between two digits.
+        torn = np.zeros(784, np.uint8)
+        torn[78 : 3 * 78] = 200
+        body = {"images": [torn.reshape(28, 28).tolist()]}
+        [sure] = api.post("/v1/predict", json=body | {"threshold": 0}).json()["predictions"]
+        assert (sure["digit"] in (1, 2), sure["reason"]) == (True, None)
+        [unsure] = api.post("/v1/predict", json=body | {"threshold": 0.9}).json()["predictions"]
+        assert (unsure["digit"], unsure["reason"]) == (None, "uncertain")
+        assert unsure["probabilities"] == sure["probabilities"]
+        assert unsure["confidence"] < 0.9
+
+    @pytest.mark.parametrize("shade", [0, 7, 255])
+    def test_nothing_is_no_digit(self, api: httpx.Client, trained: int, shade: int) -> None:
+        body = {"images": [[shade] * 784], "threshold": 0}
+        [prediction] = api.post("/v1/predict", json=body).json()["predictions"]
+        assert (prediction["digit"], prediction["reason"]) == (None, "blank")
+        assert prediction["probabilities"] == [0.1] * 10
+
+    def test_an_empty_page_is_no_digit(self, api: httpx.Client, trained: int) -> None:
+        page = np.full((300, 200), 240, np.uint8)
+        answer = api.post("/v1/predict", content=png(page), headers={"Content-Type": "image/png"}).json()
+        assert answer["predictions"][0]["reason"] == "blank"
+
+    @pytest.mark.parametrize(
+        "query", ["treshold=0.5", "threshold=2", "threshold=nan", "preprocess=best", "explain=perhaps", "a=1&" * 50]
+    )
+    def test_what_is_no_option_is_refused(self, api: httpx.Client, trained: int, bands: list, query: str) -> None:
+        answer = api.post(f"/v1/predict?{query}", content=bands[0].tobytes(), headers=OCTETS)
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_input")
+
+
+def test_openapi_describes_predictions(api: httpx.Client) -> None:
+    document = api.get("/openapi.json").json()
+    operation = document["paths"]["/v1/models/{reference}/predict"]["post"]
+    assert {each["name"] for each in operation["parameters"]} == {"reference", "preprocess", "explain", "threshold"}
+    names = {"Predictions", "Prediction", "Explanation", "Preprocess", "Box", "Polarity", "Reason", "ServedModel"}
+    assert names <= document["components"]["schemas"].keys()
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_only_post_predicts(api: httpx.Client, method: str) -> None:
+    answer = api.request(method, "/v1/predict")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.json()["code"] == "method_not_allowed"
+
+
+def test_a_body_over_the_limit_is_refused(api: httpx.Client, trained: int, settings: Settings) -> None:
+    content = bytes(settings.max_body_bytes + 1)
+    answers = [
+        api.post("/v1/predict", content=content, headers=OCTETS),
+        api.post("/v1/predict", content=(content[start : start + 2**20] for start in range(0, len(content), 2**20))),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(413, "body_too_large")] * 2
 
 
 def test_predictions_are_counted(api: httpx.Client, trained: int, bands: list[np.ndarray], database: Engine) -> None:

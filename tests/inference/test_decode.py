@@ -17,6 +17,9 @@ from PIL import Image, ImageDraw
 
 from service.errors import ImageTooLarge, InvalidImage, InvalidInput
 from service.inference import decode
+from service.inference.decode import Options
+from service.inference.lanes import Pixels
+from service.schemas import Preprocess
 
 MAX_PIXELS = 1_000_000
 
@@ -24,8 +27,28 @@ ROWS = [[(row * 9 + column) % 256 for column in range(28)] for row in range(28)]
 FLAT = [pixel for row in ROWS for pixel in row]
 
 
-def in_json(*images: Any) -> decode.Pixels:
-    return decode.json_images(json.dumps({"images": images}).encode(), MAX_PIXELS)
+def json_body(body: bytes, max_pixels: int = MAX_PIXELS) -> decode.Images:
+    return decode.json_images(decode.parse(body, Options()), max_pixels)
+
+
+def numbers_in(body: bytes, max_pixels: int) -> Pixels:
+    return json_body(body, max_pixels).pixels
+
+
+def in_json(*images: Any) -> Pixels:
+    return json_body(json.dumps({"images": images}).encode()).pixels
+
+
+def pictures(parts: list[bytes], max_pixels: int) -> Pixels:
+    return decode.encoded(parts, Preprocess.AUTO, max_pixels).pixels
+
+
+def picture(data: bytes, max_pixels: int) -> Pixels:
+    return pictures([data], max_pixels)
+
+
+def octets(data: bytes) -> Pixels:
+    return decode.octets(data, Preprocess.AUTO).pixels
 
 
 def seven(mode: str = "L") -> Image.Image:
@@ -46,13 +69,13 @@ def in_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def apart(one: decode.Pixels, other: decode.Pixels) -> float:
+def apart(one: Pixels, other: Pixels) -> float:
     """Mean difference of a pixel, of 255. Up to 3 is the work of a lossy format."""
     return float(np.abs(one - other).mean())
 
 
 SEVEN = encoded(seven())
-PIXELS = decode.picture(SEVEN, MAX_PIXELS)
+PIXELS = picture(SEVEN, MAX_PIXELS)
 
 
 # Bytes
@@ -60,15 +83,15 @@ PIXELS = decode.picture(SEVEN, MAX_PIXELS)
 
 def test_octets_are_images_one_after_the_other() -> None:
     images = np.arange(3 * 784).astype(np.uint8)
-    pixels = decode.octets(images.tobytes())
-    assert (pixels.shape, pixels.dtype) == ((3, 28, 28), np.float32)
+    pixels = octets(images.tobytes())
+    assert (pixels.shape, pixels.dtype) == ((3, 28, 28), np.uint8)
     np.testing.assert_array_equal(pixels, images.reshape(3, 28, 28))
 
 
 @pytest.mark.parametrize("length", [0, 1, 783, 785, 2 * 784 - 1])
 def test_octets_that_are_no_whole_images_are_refused(length: int) -> None:
     with pytest.raises(InvalidInput, match=f"has {length} bytes"):
-        decode.octets(bytes(length))
+        octets(bytes(length))
 
 
 # Numbers in JSON
@@ -77,7 +100,7 @@ def test_octets_that_are_no_whole_images_are_refused(length: int) -> None:
 @pytest.mark.parametrize("image", [ROWS, FLAT], ids=["rows", "flat"])
 def test_numbers_are_taken_as_they_are(image: list[Any]) -> None:
     pixels = in_json(image)
-    assert (pixels.shape, pixels.dtype) == ((1, 28, 28), np.float32)
+    assert (pixels.shape, pixels.dtype) == ((1, 28, 28), np.uint8)
     np.testing.assert_array_equal(pixels[0], np.array(ROWS, np.float32))
 
 
@@ -103,10 +126,10 @@ def test_images_of_every_form_may_be_mixed_and_keep_their_order() -> None:
         pytest.param([*ROWS[:27], 0], "differ", id="a number for a row"),
         pytest.param(FLAT[:783], "783", id="783 numbers"),
         pytest.param([FLAT], "1×784", id="a batch of its own"),
-        pytest.param([[[pixel] for pixel in row] for row in ROWS], "28×28×1", id="with a channel"),
+        pytest.param([[[pixel] for pixel in row] for row in ROWS], "28×28 or 784", id="with a channel"),
         pytest.param([], "28×28 or 784", id="empty"),
         pytest.param([[]] * 28, "28×0", id="empty rows"),
-        pytest.param(7, "a single number", id="a number"),
+        pytest.param(7, "numbers", id="a number"),
         pytest.param(None, "numbers", id="null"),
         pytest.param(True, "numbers", id="a bool"),
         pytest.param({"pixels": FLAT}, "numbers", id="an object"),
@@ -116,8 +139,6 @@ def test_images_of_every_form_may_be_mixed_and_keep_their_order() -> None:
         pytest.param([*FLAT[:783], True], "numbers", id="one bool"),
         pytest.param([*FLAT[:783], None], "numbers", id="one null"),
         pytest.param([*FLAT[:783], {}], "numbers", id="one object"),
-        pytest.param([*FLAT[:783], float("nan")], "NaN", id="NaN"),
-        pytest.param([*FLAT[:783], float("inf")], "infinity", id="infinity"),
         pytest.param([*FLAT[:783], -1], "from -1", id="below 0"),
         pytest.param([*FLAT[:783], 256], "to 256", id="above 255"),
         pytest.param([*FLAT[:783], 255.001], "to 255.001", id="a little above 255"),
@@ -139,8 +160,15 @@ def test_what_is_no_image_is_refused_and_its_place_named(image: Any, reason: str
         (b'{"images": [[0, 1', "not JSON"),
         (b'{"images": [\xff\xfe]}', "not JSON"),
         (SEVEN, "not JSON"),
-        (b'{"images": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not JSON"),
+        (b'{"images": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "lists, not of numbers"),
+        (b'{"images": ' + b"[" * 1000, "images[0]"),
         (b'{"images": [' + b"[" * 100 + b"]" * 100 + b"]}", "images[0]"),
+        (json.dumps({"images": [[float("nan")] * 784]}).encode(), "not JSON"),
+        (json.dumps({"images": [[float("inf")] * 784]}).encode(), "not JSON"),
+        (json.dumps({"images": [FLAT], "threshold": 1.5}).encode(), "from 0 to 1"),
+        (json.dumps({"images": [FLAT], "threshold": "high"}).encode(), "threshold"),
+        (json.dumps({"images": [FLAT], "preprocess": "magic"}).encode(), "preprocess"),
+        (json.dumps({"images": [FLAT], "explain": 1}).encode(), "explain"),
         (b"null", '{"images": […]}'),
         (b"[]", '{"images": […]}'),
         (b"{}", '{"images": […]}'),
@@ -148,13 +176,13 @@ def test_what_is_no_image_is_refused_and_its_place_named(image: Any, reason: str
         (b'{"images": []}', "at least one"),
         (b'{"images": {}}', '{"images": […]}'),
         (b'{"images": "iVBORw0KGgo="}', '{"images": […]}'),
-        (json.dumps({"images": [ROWS], "model": "best", "threshold": 1}).encode(), "'model', 'threshold'"),
+        (json.dumps({"images": [ROWS], "model": "best", "threshold": 1}).encode(), "`model`"),
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value[:20]),
 )
 def test_a_body_of_another_form_is_refused_with_what_it_should_be(body: bytes, reason: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        decode.json_images(body, MAX_PIXELS)
+        json_body(body)
     assert reason in str(caught.value)
     assert len(str(caught.value)) < 500
 
@@ -172,11 +200,56 @@ def test_a_small_body_that_is_refused_takes_little_memory(body: bytes) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(InvalidImage, match=r"images\[0\]"):
-            decode.json_images(body, MAX_PIXELS)
+            json_body(body)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 32 * 2**20
+
+
+def test_a_large_body_of_nothing_but_lists_is_refused_before_it_fills_the_memory() -> None:
+    body = b'{"images": [' + b"[]," * 3_000_000 + b"[]]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidInput, match="lists, not of numbers"):
+            json_body(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
+# Options
+
+
+def test_what_the_body_says_counts_before_what_the_query_says() -> None:
+    document = {"images": [FLAT], "preprocess": "mnist", "explain": True}
+    asked = Options(Preprocess.NONE, explain=False, threshold=0.25)
+    assert decode.parse(json.dumps(document).encode(), asked).options == Options(Preprocess.MNIST, True, 0.25)
+
+
+def test_parameters_are_read_from_text() -> None:
+    given = {"preprocess": "none", "explain": "true", "threshold": "0.5"}
+    assert decode.parameters(given, Options()) == Options(Preprocess.NONE, True, 0.5)
+    assert decode.parameters({"explain": "0"}, Options(explain=True)) == Options()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"preprocess": "magic"},
+        {"preprocess": ""},
+        {"explain": "perhaps"},
+        {"threshold": "high"},
+        {"threshold": "-0.1"},
+        {"threshold": "nan"},
+        {"treshold": "0.5"},
+    ],
+    ids=str,
+)
+def test_parameters_of_no_use_are_refused(given: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput):
+        decode.parameters(given, Options())
 
 
 # Base64 in JSON
@@ -209,16 +282,16 @@ def test_a_text_that_is_no_picture_is_refused_and_its_place_named(text: str, rea
 
 def test_a_picture_in_base64_that_is_too_large_is_told_to_be_so() -> None:
     with pytest.raises(ImageTooLarge, match=r"^images\[0\]: .*120×160"):
-        decode.json_images(json.dumps({"images": [in_base64(SEVEN)]}).encode(), 120 * 160 - 1)
+        json_body(json.dumps({"images": [in_base64(SEVEN)]}).encode(), 120 * 160 - 1)
 
 
 def test_many_large_pictures_in_one_request_are_refused_before_they_fill_the_memory() -> None:
     pixels = 120 * 160
     with pytest.raises(ImageTooLarge, match=r"^file part 4: "):
-        decode.pictures([SEVEN] * 5, pixels)
+        pictures([SEVEN] * 5, pixels)
     with pytest.raises(ImageTooLarge, match=r"^images\[4\]: "):
-        decode.json_images(json.dumps({"images": [in_base64(SEVEN)] * 5}).encode(), pixels)
-    assert len(decode.pictures([SEVEN] * 4, pixels)) == 4
+        json_body(json.dumps({"images": [in_base64(SEVEN)] * 5}).encode(), pixels)
+    assert len(pictures([SEVEN] * 4, pixels)) == 4
 
 
 # Pictures
@@ -232,12 +305,12 @@ def test_a_picture_becomes_one_image_of_light_strokes_on_black() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG"])
 def test_a_picture_may_have_any_of_the_usual_formats(kind: str) -> None:
-    assert apart(decode.picture(encoded(seven(), kind), MAX_PIXELS), PIXELS) < 3
+    assert apart(picture(encoded(seven(), kind), MAX_PIXELS), PIXELS) < 3
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P"])
 def test_a_picture_may_have_any_of_the_usual_colour_modes(mode: str) -> None:
-    assert apart(decode.picture(encoded(seven().convert(mode)), MAX_PIXELS), PIXELS) < 1
+    assert apart(picture(encoded(seven().convert(mode)), MAX_PIXELS), PIXELS) < 1
 
 
 @pytest.mark.parametrize("white", [255, 4095, 65535])
@@ -245,13 +318,13 @@ def test_a_picture_of_16_bits_a_pixel_may_use_any_part_of_them(white: int) -> No
     deep = (np.asarray(seven()) / 255 * white).astype(np.uint16)
     data = encoded(Image.fromarray(deep))
     assert Image.open(io.BytesIO(data)).mode == "I;16"
-    assert apart(decode.picture(data, MAX_PIXELS), PIXELS) < 1
+    assert apart(picture(data, MAX_PIXELS), PIXELS) < 1
 
 
 def test_a_cmyk_jpeg_is_read() -> None:
     data = encoded(seven("RGB").convert("CMYK"), "JPEG", quality=95)
     assert Image.open(io.BytesIO(data)).mode == "CMYK"
-    assert apart(decode.picture(data, MAX_PIXELS), PIXELS) < 3
+    assert apart(picture(data, MAX_PIXELS), PIXELS) < 3
 
 
 def test_a_palette_s_transparent_colour_is_paper() -> None:
@@ -260,7 +333,7 @@ def test_a_palette_s_transparent_colour_is_paper() -> None:
     picture.putpalette([0, 0, 0, 0, 0, 0, 255, 255, 255])
     picture.paste(1, mask=seven().point(lambda grey: 255 - grey))
     for kind in ("PNG", "GIF"):
-        assert apart(decode.picture(encoded(picture, kind, transparency=0), MAX_PIXELS), PIXELS) < 1
+        assert apart(picture(encoded(picture, kind, transparency=0), MAX_PIXELS), PIXELS) < 1
 
 
 @pytest.mark.parametrize(
@@ -279,14 +352,14 @@ def test_a_camera_s_turned_picture_is_set_upright(orientation: int, stored: Imag
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned = seven().transpose(stored)
-    assert apart(decode.picture(encoded(turned, "JPEG", quality=95, exif=exif), MAX_PIXELS), PIXELS) < 3
-    assert apart(decode.picture(encoded(turned, "JPEG", quality=95), MAX_PIXELS), PIXELS) > 10
+    assert apart(picture(encoded(turned, "JPEG", quality=95, exif=exif), MAX_PIXELS), PIXELS) < 3
+    assert apart(picture(encoded(turned, "JPEG", quality=95), MAX_PIXELS), PIXELS) > 10
 
 
 def test_a_phone_s_jpeg_with_a_preview_behind_it_is_its_first_picture() -> None:
     preview = seven().resize((30, 40))
     data = encoded(seven(), "MPO", save_all=True, append_images=[preview])
-    assert apart(decode.picture(data, MAX_PIXELS), PIXELS) < 3
+    assert apart(picture(data, MAX_PIXELS), PIXELS) < 3
 
 
 def blank_frames() -> list[Image.Image]:
@@ -298,7 +371,7 @@ def test_what_moves_or_has_pages_is_refused(kind: str) -> None:
     first, *rest = blank_frames()
     data = encoded(first, kind, save_all=True, append_images=rest)
     with pytest.raises(InvalidImage, match="animated or has several pages"):
-        decode.picture(data, MAX_PIXELS)
+        picture(data, MAX_PIXELS)
 
 
 @pytest.mark.parametrize(
@@ -316,14 +389,14 @@ def test_what_moves_or_has_pages_is_refused(kind: str) -> None:
 )
 def test_what_is_no_picture_of_a_known_format_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidImage, match=r"not a picture of a known format \(PNG, JPEG"):
-        decode.picture(data, MAX_PIXELS)
+        picture(data, MAX_PIXELS)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG"])
 def test_a_truncated_picture_is_refused(kind: str) -> None:
     data = encoded(seven(), kind)
     with pytest.raises(InvalidImage):
-        decode.picture(data[: len(data) // 2], MAX_PIXELS)
+        picture(data[: len(data) // 2], MAX_PIXELS)
 
 
 def test_a_png_whose_pixels_are_damaged_is_refused() -> None:
@@ -331,7 +404,7 @@ def test_a_png_whose_pixels_are_damaged_is_refused() -> None:
     middle = data.index(b"IDAT") + 20
     data[middle : middle + 4] = b"\xff" * 4
     with pytest.raises(InvalidImage, match="cannot be decoded"):
-        decode.picture(bytes(data), MAX_PIXELS)
+        picture(bytes(data), MAX_PIXELS)
 
 
 # Too large
@@ -357,36 +430,37 @@ def test_a_picture_of_too_many_pixels_is_refused_however_small_its_file_is(side:
     data = bomb(side)
     assert len(data) < 100_000
     with pytest.raises(ImageTooLarge, match="1,000,000"):
-        decode.picture(data, MAX_PIXELS)
+        picture(data, MAX_PIXELS)
 
 
 @pytest.mark.parametrize("side", [1_008, 10_000, 20_000])
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side: int) -> None:
     with pytest.raises(ImageTooLarge):
-        decode.picture(png(side, side, b"decoding this would fail"), MAX_PIXELS)
+        picture(png(side, side, b"decoding this would fail"), MAX_PIXELS)
 
 
 def test_the_largest_picture_that_is_decoded_has_exactly_so_many_pixels() -> None:
-    assert decode.picture(SEVEN, 120 * 160).shape == (1, 28, 28)
+    assert picture(SEVEN, 120 * 160).shape == (1, 28, 28)
     with pytest.raises(ImageTooLarge, match="120×160"):
-        decode.picture(SEVEN, 120 * 160 - 1)
+        picture(SEVEN, 120 * 160 - 1)
 
 
 # Whatever is sent
 
 
-def is_taken_or_refused(decoder: Callable[[bytes, int], decode.Pixels], data: bytes) -> None:
+def is_taken_or_refused(decoder: Callable[[bytes, int], Pixels], data: bytes) -> None:
     try:
         pixels = decoder(data, 10_000)
     except InvalidInput:
         return
-    assert (pixels.shape[1:], pixels.dtype) == ((28, 28), np.float32)
+    assert pixels.shape[1:] == (28, 28)
+    assert pixels.dtype in (np.uint8, np.float32)
     assert 0 <= pixels.min() <= pixels.max() <= 255
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_picture_or_refused(data: bytes) -> None:
-    is_taken_or_refused(decode.picture, data)
+    is_taken_or_refused(picture, data)
 
 
 SMALL = seven().resize((12, 16))
@@ -399,13 +473,13 @@ def test_a_picture_with_any_damage_is_a_picture_or_refused(data: st.DataObject, 
     damaged = bytearray(file)
     for _ in range(data.draw(st.integers(1, 5), "damages")):
         damaged[data.draw(st.integers(0, len(file) - 1), "place")] = data.draw(st.integers(0, 255), "byte")
-    is_taken_or_refused(decode.picture, bytes(damaged[: data.draw(st.integers(0, len(file)), "length") or None]))
+    is_taken_or_refused(picture, bytes(damaged[: data.draw(st.integers(0, len(file)), "length") or None]))
 
 
 @given(st.binary(max_size=200))
 @example(b'{"images": ["\\ud800"]}')
 def test_any_bytes_are_json_of_images_or_refused(body: bytes) -> None:
-    is_taken_or_refused(decode.json_images, body)
+    is_taken_or_refused(numbers_in, body)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -415,4 +489,4 @@ repeated = st.lists(values, min_size=1, max_size=4).map(lambda few: (few * 784)[
 
 @given(st.lists(values | repeated, min_size=1, max_size=3))
 def test_any_json_values_are_images_or_refused(images: list[Any]) -> None:
-    is_taken_or_refused(decode.json_images, json.dumps({"images": images}).encode())
+    is_taken_or_refused(numbers_in, json.dumps({"images": images}).encode())

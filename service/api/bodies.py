@@ -1,0 +1,53 @@
+"""Request bodies in memory: each of them limited, and all of them together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope
+
+from service.errors import InvalidInput, Overloaded
+
+HELD = 8
+"""How many of the largest bodies may be in memory at once."""
+
+
+class Bodies:
+    """Reads bodies of at most `largest` bytes, as long as there is memory for them."""
+
+    def __init__(self, largest: int) -> None:
+        self._largest = largest
+        self._held = 0
+
+    @asynccontextmanager
+    async def read(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
+        """A request's body; it counts as held until the context is left, which is when its images are classified.
+
+        Raises:
+            HTTPException: 413, it is too large.
+            Overloaded: too much is held already.
+            InvalidInput: the client has gone.
+        """
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._largest:
+                raise HTTPException(413)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise InvalidInput("The client has gone.")
+                part = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                self._held += len(part)
+                if size > self._largest:
+                    raise HTTPException(413)
+                if self._held > HELD * self._largest:
+                    raise Overloaded(1)
+                more = message.get("more_body", False)
+            yield parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            self._held -= size

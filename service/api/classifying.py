@@ -1,0 +1,38 @@
+"""What every route that classifies does, whatever its protocol."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fastapi import Request, Response
+
+from service.api.bodies import Bodies
+from service.api.predictions import INLINE_BYTES, INLINE_IMAGES
+from service.api.telemetry import Telemetry
+from service.inference.batcher import Answer
+from service.inference.lanes import Pixels
+from service.inference.serving import Serving
+
+
+class Question(NamedTuple):
+    """Images, and how what a model says about them is written."""
+
+    pixels: Pixels
+    write: Callable[[Answer], Response]
+
+
+async def classified(request: Request, reference: str, read: Callable[[bytes], Question]) -> Response:
+    """Read a request's body, classify with the model that an alias or an id means, and write the answer.
+
+    Raises:
+        Overloaded, UnknownModel, ModelRefused: as the batcher does; and what `read` raises.
+    """
+    serving: Serving = request.app.state.serving
+    telemetry: Telemetry = request.app.state.telemetry
+    serving.check_room()
+    bodies: Bodies = request.app.state.bodies
+    async with bodies.read(request.scope, request.receive) as body:
+        question = await serving.do(len(body) <= INLINE_BYTES, lambda: read(body))
+        answer = await serving.classify(reference, question.pixels)
+    count = len(question.pixels)
+    telemetry.classified(answer.target.resolved.id, count)
+    return await serving.do(count <= INLINE_IMAGES, lambda: question.write(answer))

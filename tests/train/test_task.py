@@ -62,7 +62,7 @@ def test_the_evaluation_adds_up(finished: list[Event], optdigits: Dataset) -> No
 def test_the_onnx_file_gives_the_reported_accuracy(finished: list[Event], optdigits: Dataset) -> None:
     session = onnxruntime.InferenceSession(finished[-1].files["model.onnx"])
     pixels = optdigits.test.images[..., np.newaxis].astype(np.float32)
-    [probabilities] = session.run(None, {session.get_inputs()[0].name: pixels})
+    probabilities, _ = session.run(None, {session.get_inputs()[0].name: pixels})
     assert (probabilities.argmax(axis=1) == optdigits.test.labels).mean() == finished[-1].result.test_accuracy
 
 

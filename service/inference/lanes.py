@@ -59,6 +59,8 @@ class Turn(NamedTuple):
 class Lanes(Generic[AJob]):
     """Jobs by reference, the lanes served in turn; within a lane every job gets a fair share of each batch.
 
+    Whoever uses them from several threads needs a lock; the two counts may be read without.
+
     So a request of 10,000 images is cut into pieces, and one of a single image goes with the next batch beside it.
     """
 
@@ -68,18 +70,16 @@ class Lanes(Generic[AJob]):
         self._held: dict[str, deque[AJob]] = {}
         self._newest = 0
         self.waiting = 0
-        """Images, over all lanes."""
-
-    @property
-    def jobs(self) -> int:
-        """How many jobs have images that wait."""
-        return sum(map(len, self._lanes.values())) + sum(map(len, self._held.values()))
+        """Images that wait, over all lanes."""
+        self.jobs = 0
+        """Jobs that they belong to."""
 
     def put(self, job: AJob) -> None:
         """Queue a job up."""
         self._newest += 1
         job.number = self._newest
         self.waiting += job.left
+        self.jobs += 1
         lanes = self._held if job.reference in self._held else self._lanes
         lanes.setdefault(job.reference, deque()).append(job)
 
@@ -120,6 +120,7 @@ class Lanes(Generic[AJob]):
             pieces.append(Piece(job, job.taken, job.taken + count))
             job.model, job.taken, room = model, job.taken + count, room - count
         self.waiting -= self._max_batch - room
+        self.jobs -= sum(not job.left for job in chosen)
 
         # Who was passed is in front, who was served goes to the end; and it is the next lane's turn.
         self._put_back(turn.reference, [*passed, *lane, *(job for job in chosen if job.left)])
@@ -130,6 +131,7 @@ class Lanes(Generic[AJob]):
         lane: deque[AJob] = self._lanes.pop(turn.reference, deque())
         refused = [job for job in lane if job.model is None and job.number <= turn.newest]
         self.waiting -= sum(job.left for job in refused)
+        self.jobs -= len(refused)
         self._put_back(turn.reference, [job for job in lane if job not in refused])
         return refused
 
@@ -140,6 +142,7 @@ class Lanes(Generic[AJob]):
                 if job in lanes.get(job.reference, ()):
                     lanes[job.reference].remove(job)
                     self.waiting -= job.left
+                    self.jobs -= 1
             if not self._lanes.get(job.reference, True):
                 del self._lanes[job.reference]
 

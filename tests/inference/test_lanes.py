@@ -92,15 +92,16 @@ def test_refusing_a_turn_spares_who_has_a_model_or_came_later() -> None:
     late = job(1)
     waiting.put(late)
     assert waiting.refuse(turn) == [unknown]
-    assert waiting.waiting == begun.left + late.left
+    assert (waiting.waiting, waiting.jobs) == (begun.left + late.left, 2)
 
 
 def test_a_dropped_request_takes_no_further_part() -> None:
     gone, other = job(100), job(1)
     waiting = lanes(gone, other)
     waiting.drop([gone])
-    assert waiting.waiting == 1
+    assert (waiting.waiting, waiting.jobs) == (1, 1)
     assert [piece.job for piece in batch(waiting)] == [other]
+    assert waiting.jobs == 0
 
 
 @given(
@@ -118,4 +119,5 @@ def test_every_image_is_taken_once_and_in_order(sizes: list[tuple[int, str]], ma
         for each, start, stop in pieces:
             taken[each].extend(range(start, stop))
         assert waiting.waiting == sum(each.left for each in jobs)
+        assert waiting.jobs == sum(each.left > 0 for each in jobs)
     assert all(numbers == list(range(len(each.pixels))) for each, numbers in taken.items())

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     )
     max_batch: int = Field(default=16, ge=1, le=1024, description="Most images that are classified in one go.")
     max_waiting_requests: int = Field(
-        default=512,
+        default=256,
         ge=1,
         description="With so many requests waiting in one API process, further ones are answered 429.",
     )

@@ -1,7 +1,9 @@
-"""Request bodies in memory: each of them limited, and all of them together."""
+"""Request bodies in memory: each of them limited, and all of them together; and clients that leave."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope
@@ -10,6 +12,10 @@ from service.errors import InvalidInput, Overloaded
 
 HELD = 8
 """How many of the largest bodies may be in memory at once."""
+
+GONE = "The client has gone."
+
+Result = TypeVar("Result")
 
 
 class Bodies:
@@ -38,7 +44,7 @@ class Bodies:
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise InvalidInput("The client has gone.")
+                    raise InvalidInput(GONE)
                 part = message.get("body", b"")
                 parts.append(part)
                 size += len(part)
@@ -51,3 +57,20 @@ class Bodies:
             yield parts[0] if len(parts) == 1 else b"".join(parts)
         finally:
             self._held -= size
+
+
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:
+    """What the work comes to, given up when the client goes; to be used when its body has been read.
+
+    Raises:
+        InvalidInput: the client has gone.
+    """
+    done, gone = asyncio.ensure_future(work), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((done, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            raise InvalidInput(GONE)
+        return done.result()
+    finally:
+        done.cancel()
+        gone.cancel()

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from fastapi import Request, Response
 
-from service.api.bodies import Bodies
+from service.api.bodies import Bodies, while_connected
 from service.api.predictions import INLINE_BYTES, INLINE_IMAGES
 from service.api.telemetry import Telemetry
 from service.inference.batcher import Answer
@@ -32,7 +32,8 @@ async def classified(request: Request, reference: str, read: Callable[[bytes], Q
     bodies: Bodies = request.app.state.bodies
     async with bodies.read(request.scope, request.receive) as body:
         question = await serving.do(len(body) <= INLINE_BYTES, lambda: read(body))
-        answer = await serving.classify(reference, question.pixels)
-    count = len(question.pixels)
+        count = len(question.pixels)
+        work = serving.classify(reference, question.pixels)
+        answer = await (work if count <= INLINE_IMAGES else while_connected(request.receive, work))
     telemetry.classified(answer.target.resolved.id, count)
     return await serving.do(count <= INLINE_IMAGES, lambda: question.write(answer))

@@ -31,9 +31,9 @@ class DialectRoute(APIRoute):
             except Exception as error:
                 response = problems.response(error, request.method, request.url.path)
                 document = json.loads(bytes(response.body))
-                response.body = response.render(document | self.members(document))
-                response.headers["Content-Length"] = str(len(response.body))
-                return response
+                headers = {name: value for name, value in response.headers.items() if name != "content-length"}
+                content = json.dumps(document | self.members(document)).encode()
+                return Response(content, response.status_code, headers)
 
         return handle
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api import problems
-from service.api.bodies import Bodies
+from service.api.bodies import Bodies, while_connected
 from service.api.telemetry import Telemetry
 from service.errors import InvalidInput, UnsupportedMedia
 from service.inference import decode
@@ -40,7 +40,7 @@ MAX_PARTS = 1000
 INLINE_BYTES = 16 * 1024
 """Bodies up to this size are parsed on the event loop: handing them to a thread would take longer."""
 INLINE_IMAGES = 128
-"""Answers up to this length are written on the event loop."""
+"""Answers up to this length are written on the event loop; longer ones are worth being given up if the client goes."""
 
 
 class Predictions:
@@ -86,9 +86,10 @@ class Predictions:
         self._serving.check_room()
         async with self._bodies.read(scope, receive) as body:
             images, options = await self._images(scope, body)
-            answer = await self._serving.classify(reference, images.pixels)
+            inline = len(images.pixels) <= INLINE_IMAGES
+            work = self._serving.classify(reference, images.pixels)
+            answer = await (work if inline else while_connected(receive, work))
         self._telemetry.classified(answer.target.resolved.id, len(images.pixels))
-        inline = len(images.pixels) <= INLINE_IMAGES
         return await self._serving.do(inline, lambda: _encoded(answer, images, options))
 
     async def _images(self, scope: Scope, body: bytes) -> tuple[Images, Options]:

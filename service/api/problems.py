@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -28,7 +29,6 @@ STATUSES: tuple[tuple[type[errors.NumeralError], HTTPStatus], ...] = (
     (errors.ImageTooLarge, HTTPStatus(413)),
     (errors.InvalidInput, HTTPStatus(422)),
     (errors.UnsupportedMedia, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
-    (errors.Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
 )
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -104,20 +104,21 @@ class BodyLimitProblems:
             await _body_too_large()(scope, receive, send)
 
 
+@lru_cache
+def _overloaded(seconds: int) -> Response:
+    # Made once: under an overload nearly all answers are this one.
+    headers = {"Retry-After": str(seconds)}
+    return problem(HTTPStatus.TOO_MANY_REQUESTS, errors.Overloaded.code, str(errors.Overloaded(seconds)), None, headers)
+
+
 def _numeral_error(error: errors.NumeralError, method: str, path: str) -> Response:
+    if isinstance(error, errors.Overloaded):
+        return _overloaded(error.retry_seconds)
     for kind, status in STATUSES:
         if isinstance(error, kind):
-            return problem(status, error.code, str(error), headers=_retry(error))
+            again = {"Retry-After": "1"} if isinstance(error, errors.RequestInFlight) else None
+            return problem(status, error.code, str(error), headers=again)
     return _unexpected(error, method, path)
-
-
-def _retry(error: errors.NumeralError) -> dict[str, str] | None:
-    match error:
-        case errors.RequestInFlight():
-            return {"Retry-After": "1"}
-        case errors.Overloaded(retry_seconds=seconds):
-            return {"Retry-After": str(seconds)}
-    return None
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:

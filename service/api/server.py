@@ -1,7 +1,9 @@
 """The API as a server: uvicorn, in as many processes as the settings say."""
 
+import ctypes
 import logging
 import multiprocessing
+import platform
 import signal
 import socket
 import sys
@@ -18,6 +20,11 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 GRACEFUL_SECONDS = 3
+M_MMAP_THRESHOLD = -3
+"""What `malloc.h` calls the parameter of `mallopt`."""
+
+LARGE_BLOCK_BYTES = 1024 * 1024
+
 BACKLOG = 2048
 """Connections that the kernel keeps until they are accepted."""
 
@@ -40,6 +47,7 @@ class Server(uvicorn.Server):
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to end."""
         sys.setswitchinterval(SWITCH_SECONDS)
+        _give_memory_back()
         super().run(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -85,6 +93,16 @@ def siblings(settings: Settings, listener: socket.socket) -> Iterator[None]:
             process.terminate()
         for process in processes:
             process.join()
+
+
+def _give_memory_back() -> None:
+    """Let large blocks go back to the system when they are freed.
+
+    glibc stops doing so by itself once it has seen a large block come and go: models that take each other's place, and
+    bodies of many megabytes, would then leave holes that nobody else fits into.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
 
 
 def _serve_beside(settings: Settings, host: str, port: int) -> None:

@@ -57,15 +57,18 @@ class Turn(NamedTuple):
 
 
 class Lanes(Generic[AJob]):
-    """Jobs by reference, the lanes served in turn; within a lane every job gets a fair share of each batch.
+    """Jobs by reference. The lanes take turns; within one it is first come, first served.
 
-    Whoever uses them from several threads needs a lock; the two counts may be read without.
+    Only jobs that are larger than a batch are cut into slices, a quarter of a batch each (more if there is room), and
+    after each the others come first: so one of 10,000 images hardly delays one of a single. To give all jobs equal
+    shares would let equal ones wait for each other, and all of them end late.
 
-    So a request of 10,000 images is cut into pieces, and one of a single image goes with the next batch beside it.
+    Whoever uses lanes from several threads needs a lock; the two counts may be read without.
     """
 
     def __init__(self, max_batch: int) -> None:
         self._max_batch = max_batch
+        self._slice = max(1, max_batch // 4)
         self._lanes: dict[str, deque[AJob]] = {}
         self._held: dict[str, deque[AJob]] = {}
         self._newest = 0
@@ -113,18 +116,34 @@ class Lanes(Generic[AJob]):
             fits = job.model == model or (admit and job.model is None and job.number <= turn.newest)
             (chosen if fits else passed).append(job)
 
-        pieces, room = [], self._max_batch
-        # Small jobs first: what they leave of their shares goes to the large ones.
-        for index, job in enumerate(sorted(chosen, key=lambda job: job.left)):
-            count = min(job.left, room // (len(chosen) - index))
-            pieces.append(Piece(job, job.taken, job.taken + count))
-            job.model, job.taken, room = model, job.taken + count, room - count
+        taken = {job: job.taken for job in chosen}
+        room = self._fill(chosen)
+        for job in chosen:
+            job.model = model
         self.waiting -= self._max_batch - room
         self.jobs -= sum(not job.left for job in chosen)
 
-        # Who was passed is in front, who was served goes to the end; and it is the next lane's turn.
-        self._put_back(turn.reference, [*passed, *lane, *(job for job in chosen if job.left)])
-        return pieces
+        # Who was passed, or cut by the batch's end, is in front; what is larger than a batch goes behind all, who got
+        # most of it last.
+        unfinished = [job for job in chosen if job.left]
+        front = [job for job in unfinished if not self._is_large(job)]
+        behind = sorted(filter(self._is_large, unfinished), key=lambda job: job.taken - taken[job])
+        self._put_back(turn.reference, [*passed, *front, *lane, *behind])
+        return [Piece(job, start, job.taken) for job, start in taken.items() if job.taken > start]
+
+    def _fill(self, jobs: list[AJob]) -> int:
+        """Take from the jobs what fits into a batch; returns the room that is left."""
+        room = self._max_batch
+        for job in jobs:
+            count = min(job.left, room, self._slice if self._is_large(job) else room)
+            job.taken, room = job.taken + count, room - count
+        for job in jobs:
+            count = min(job.left, room)
+            job.taken, room = job.taken + count, room - count
+        return room
+
+    def _is_large(self, job: AJob) -> bool:
+        return len(job.pixels) > self._max_batch
 
     def refuse(self, turn: Turn) -> list[AJob]:
         """Remove the turn's jobs that have no model: their reference means none."""

@@ -53,8 +53,30 @@ def test_a_large_request_is_cut_up_and_a_small_one_goes_with_the_next_batch() ->
 
 
 def test_large_requests_share() -> None:
-    waiting = lanes(job(1000), job(1000), job(1000))
-    assert sorted(stop - start for _, start, stop in batch(waiting)) == [5, 5, 6]
+    jobs = [job(1000) for _ in range(3)]
+    waiting = lanes(*jobs)
+    for _ in range(30):
+        batch(waiting)
+    assert {each.taken // 10 for each in jobs} == {16}
+
+
+def test_requests_of_less_than_a_batch_are_served_one_after_the_other() -> None:
+    jobs = [job(10) for _ in range(4)]
+    waiting = lanes(*jobs)
+    assert [(piece.job, piece.stop) for piece in batch(waiting)] == [(jobs[0], 10), (jobs[1], 6)]
+    assert [(piece.job, piece.stop) for piece in batch(waiting)] == [(jobs[1], 10), (jobs[2], 10), (jobs[3], 2)]
+
+
+def test_a_large_request_gets_on_however_many_small_ones_come() -> None:
+    large = job(100)
+    waiting = lanes(large)
+    while large.left:
+        for _ in range(16):
+            waiting.put(job(1))
+        before = large.taken
+        batch(waiting)
+        batch(waiting)
+        assert large.taken > before
 
 
 def test_references_take_turns() -> None:

@@ -56,12 +56,12 @@ def test_a_picture_is_the_same_digit_in_every_format(kind: str, preprocess: Prep
     assert seen.polarity is Polarity.DARK_ON_LIGHT
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 def test_a_picture_is_the_same_digit_in_every_mode(mode: str) -> None:
-    picture = seven().point(lambda level: level * 257, "I") if mode == "I" else seven()
+    picture = seven()
     if mode == "I;16":
         picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
-    assert apart(found(encoded(picture.convert(mode))), SEVEN) < 5
+    assert apart(found(encoded(picture if mode == "I;16" else picture.convert(mode))), SEVEN) < 5
 
 
 def test_cmyk_is_read() -> None:

@@ -3,9 +3,7 @@
 import base64
 import io
 import json
-import struct
 import tracemalloc
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -294,157 +292,6 @@ def test_many_large_pictures_in_one_request_are_refused_before_they_fill_the_mem
     assert len(pictures([SEVEN] * 4, pixels)) == 4
 
 
-# Pictures
-
-
-def test_a_picture_becomes_one_image_of_light_strokes_on_black() -> None:
-    assert (PIXELS.shape, PIXELS.dtype) == ((1, 28, 28), np.float32)
-    assert (PIXELS.min(), PIXELS.max()) == (0, 255)
-    assert PIXELS[0, 0].max() == 0
-
-
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG"])
-def test_a_picture_may_have_any_of_the_usual_formats(kind: str) -> None:
-    assert apart(picture(encoded(seven(), kind), MAX_PIXELS), PIXELS) < 3
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P"])
-def test_a_picture_may_have_any_of_the_usual_colour_modes(mode: str) -> None:
-    assert apart(picture(encoded(seven().convert(mode)), MAX_PIXELS), PIXELS) < 1
-
-
-@pytest.mark.parametrize("white", [255, 4095, 65535])
-def test_a_picture_of_16_bits_a_pixel_may_use_any_part_of_them(white: int) -> None:
-    deep = (np.asarray(seven()) / 255 * white).astype(np.uint16)
-    data = encoded(Image.fromarray(deep))
-    assert Image.open(io.BytesIO(data)).mode == "I;16"
-    assert apart(picture(data, MAX_PIXELS), PIXELS) < 1
-
-
-def test_a_cmyk_jpeg_is_read() -> None:
-    data = encoded(seven("RGB").convert("CMYK"), "JPEG", quality=95)
-    assert Image.open(io.BytesIO(data)).mode == "CMYK"
-    assert apart(picture(data, MAX_PIXELS), PIXELS) < 3
-
-
-def test_a_palette_s_transparent_colour_is_paper() -> None:
-    # A black ground that would be seen were it not transparent.
-    picture = Image.new("P", (120, 160), 0)
-    picture.putpalette([0, 0, 0, 0, 0, 0, 255, 255, 255])
-    picture.paste(1, mask=seven().point(lambda grey: 255 - grey))
-    for kind in ("PNG", "GIF"):
-        assert apart(picture(encoded(picture, kind, transparency=0), MAX_PIXELS), PIXELS) < 1
-
-
-@pytest.mark.parametrize(
-    ("orientation", "stored"),
-    [
-        (2, Image.Transpose.FLIP_LEFT_RIGHT),
-        (3, Image.Transpose.ROTATE_180),
-        (4, Image.Transpose.FLIP_TOP_BOTTOM),
-        (5, Image.Transpose.TRANSPOSE),
-        (6, Image.Transpose.ROTATE_90),
-        (7, Image.Transpose.TRANSVERSE),
-        (8, Image.Transpose.ROTATE_270),
-    ],
-)
-def test_a_camera_s_turned_picture_is_set_upright(orientation: int, stored: Image.Transpose) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    turned = seven().transpose(stored)
-    assert apart(picture(encoded(turned, "JPEG", quality=95, exif=exif), MAX_PIXELS), PIXELS) < 3
-    assert apart(picture(encoded(turned, "JPEG", quality=95), MAX_PIXELS), PIXELS) > 10
-
-
-def test_a_phone_s_jpeg_with_a_preview_behind_it_is_its_first_picture() -> None:
-    preview = seven().resize((30, 40))
-    data = encoded(seven(), "MPO", save_all=True, append_images=[preview])
-    assert apart(picture(data, MAX_PIXELS), PIXELS) < 3
-
-
-def blank_frames() -> list[Image.Image]:
-    return [Image.new("L", (40, 40), 80 * number) for number in range(3)]
-
-
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_what_moves_or_has_pages_is_refused(kind: str) -> None:
-    first, *rest = blank_frames()
-    data = encoded(first, kind, save_all=True, append_images=rest)
-    with pytest.raises(InvalidImage, match="animated or has several pages"):
-        picture(data, MAX_PIXELS)
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(b"", id="nothing"),
-        pytest.param(b"This is a text, whatever its name says.\n" * 20, id="a text"),
-        pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
-        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", id="PostScript"),
-        pytest.param(b"%PDF-1.7\n", id="PDF"),
-        pytest.param(encoded(seven(), "ICO"), id="an icon"),
-        pytest.param(SEVEN[:8], id="a PNG's first bytes"),
-        pytest.param(np.zeros((28, 28), np.uint8).tobytes(), id="raw pixels"),
-    ],
-)
-def test_what_is_no_picture_of_a_known_format_is_refused(data: bytes) -> None:
-    with pytest.raises(InvalidImage, match=r"not a picture of a known format \(PNG, JPEG"):
-        picture(data, MAX_PIXELS)
-
-
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "JPEG"])
-def test_a_truncated_picture_is_refused(kind: str) -> None:
-    data = encoded(seven(), kind)
-    with pytest.raises(InvalidImage):
-        picture(data[: len(data) // 2], MAX_PIXELS)
-
-
-def test_a_png_whose_pixels_are_damaged_is_refused() -> None:
-    data = bytearray(SEVEN)
-    middle = data.index(b"IDAT") + 20
-    data[middle : middle + 4] = b"\xff" * 4
-    with pytest.raises(InvalidImage, match="cannot be decoded"):
-        picture(bytes(data), MAX_PIXELS)
-
-
-# Too large
-
-
-def png(width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG file of 1 bit a pixel with these (compressed) pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
-def bomb(side: int) -> bytes:
-    """A small file with a square picture in it, all black."""
-    return png(side, side, zlib.compress(bytes((side // 8 + 1) * side)))
-
-
-@pytest.mark.parametrize("side", [1_008, 10_000, 20_000])
-def test_a_picture_of_too_many_pixels_is_refused_however_small_its_file_is(side: int) -> None:
-    data = bomb(side)
-    assert len(data) < 100_000
-    with pytest.raises(ImageTooLarge, match="1,000,000"):
-        picture(data, MAX_PIXELS)
-
-
-@pytest.mark.parametrize("side", [1_008, 10_000, 20_000])
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side: int) -> None:
-    with pytest.raises(ImageTooLarge):
-        picture(png(side, side, b"decoding this would fail"), MAX_PIXELS)
-
-
-def test_the_largest_picture_that_is_decoded_has_exactly_so_many_pixels() -> None:
-    assert picture(SEVEN, 120 * 160).shape == (1, 28, 28)
-    with pytest.raises(ImageTooLarge, match="120×160"):
-        picture(SEVEN, 120 * 160 - 1)
-
-
 # Whatever is sent
 
 
@@ -456,24 +303,6 @@ def is_taken_or_refused(decoder: Callable[[bytes, int], Pixels], data: bytes) ->
     assert pixels.shape[1:] == (28, 28)
     assert pixels.dtype in (np.uint8, np.float32)
     assert 0 <= pixels.min() <= pixels.max() <= 255
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_a_picture_or_refused(data: bytes) -> None:
-    is_taken_or_refused(picture, data)
-
-
-SMALL = seven().resize((12, 16))
-FILES = [encoded(SMALL, kind) for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")]
-FILES += [encoded(SMALL.convert(mode)) for mode in ("1", "P", "LA", "RGBA")]
-
-
-@given(st.data(), st.sampled_from(FILES))
-def test_a_picture_with_any_damage_is_a_picture_or_refused(data: st.DataObject, file: bytes) -> None:
-    damaged = bytearray(file)
-    for _ in range(data.draw(st.integers(1, 5), "damages")):
-        damaged[data.draw(st.integers(0, len(file) - 1), "place")] = data.draw(st.integers(0, 255), "byte")
-    is_taken_or_refused(picture, bytes(damaged[: data.draw(st.integers(0, len(file)), "length") or None]))
 
 
 @given(st.binary(max_size=200))

@@ -61,6 +61,7 @@ DECISIVE: dict[str, Any] = {
     "early_stopping": {},
     "augmentation": {},
     "precision": "mixed_bfloat16",
+    "int8": True,
 }
 
 

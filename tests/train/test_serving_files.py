@@ -134,7 +134,7 @@ def test_noise_is_refused(files: dict[str, bytes], card: ServingCard, kind: str)
 
 
 def test_the_same_training_gives_the_same_files(make_spec: MakeSpec, optdigits: Dataset) -> None:
-    spec = make_spec(epochs=1)
+    spec = make_spec(train_limit=300, epochs=1)
     first, second = files_of(spec, optdigits), files_of(spec, optdigits)
     assert first["model.onnx"] == second["model.onnx"]
     assert first["serving.json"] == second["serving.json"]
@@ -143,7 +143,7 @@ def test_the_same_training_gives_the_same_files(make_spec: MakeSpec, optdigits: 
 @pytest.mark.parametrize("on", ["test", "none"])
 def test_without_a_split_the_test_set_calibrates(make_spec: MakeSpec, optdigits: Dataset, on: str) -> None:
     card = ServingCard.model_validate_json(
-        files_of(make_spec(validation={"on": on}, epochs=1), optdigits)["serving.json"]
+        files_of(make_spec(validation={"on": on}, train_limit=100, epochs=1), optdigits)["serving.json"]
     )
     assert (card.calibrated_on, card.calibration_images) == ("test", len(optdigits.test))
 
@@ -158,7 +158,7 @@ def test_an_int8_model_that_loses_too_much_is_not_kept(
         return graph.SerializeToString()
 
     monkeypatch.setattr(quantise, "quantise", spoilt)
-    files = files_of(make_spec(int8=True), optdigits)
+    files = files_of(make_spec(int8=True, train_limit=300), optdigits)
     assert "model.int8.onnx" not in files
     assert ServingCard.model_validate_json(files["serving.json"]).test_accuracy.keys() == {Variant.FP32}
     assert "int8 model is not kept" in capsys.readouterr().out
@@ -171,7 +171,7 @@ def test_a_quantisation_that_fails_leaves_the_experiment_alone(
         raise RuntimeError("no such kernel")
 
     monkeypatch.setattr(quantise, "quantise", failing)
-    assert "model.int8.onnx" not in files_of(make_spec(int8=True, epochs=1), optdigits)
+    assert "model.int8.onnx" not in files_of(make_spec(int8=True, train_limit=100, epochs=1), optdigits)
     assert "no such kernel" in capsys.readouterr().out
 
 

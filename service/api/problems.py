@@ -143,7 +143,8 @@ def _http_error(error: HTTPException, method: str, path: str) -> Response:
     match error.status_code:
         case 400:
             # What parsers give up on: a broken form, invalid UTF-8, nesting without end, numbers of 5,000 digits.
-            code, detail = "unreadable_body", f"The body cannot be parsed: {error.detail}."
+            reason = str(error.detail).rstrip(".")
+            code, detail = "unreadable_body", f"The body cannot be parsed: {reason}."
         case 404:
             code, detail = "no_such_route", f"There is nothing at {path}."
         case 405:

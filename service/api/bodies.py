@@ -1,8 +1,7 @@
 """Request bodies in memory: each of them limited, and all of them together; and clients that leave."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -25,9 +24,8 @@ class Bodies:
         self._largest = largest
         self._held = 0
 
-    @asynccontextmanager
-    async def read(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
-        """A request's body; it counts as held until the context is left, which is when its images are classified.
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """A request's body; it counts as held until it is released, which is when its images are classified.
 
         Raises:
             HTTPException: 413, it is too large.
@@ -54,9 +52,14 @@ class Bodies:
                 if self._held > HELD * self._largest:
                     raise Overloaded(1)
                 more = message.get("more_body", False)
-            yield parts[0] if len(parts) == 1 else b"".join(parts)
-        finally:
+        except BaseException:
             self._held -= size
+            raise
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def release(self, body: bytes) -> None:
+        """A body that was read is not needed any more."""
+        self._held -= len(body)
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, Result]) -> Result:

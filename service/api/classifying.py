@@ -30,10 +30,14 @@ async def classified(request: Request, reference: str, read: Callable[[bytes], Q
     telemetry: Telemetry = request.app.state.telemetry
     serving.check_room()
     bodies: Bodies = request.app.state.bodies
-    async with bodies.read(request.scope, request.receive) as body:
-        question = await serving.do(len(body) <= INLINE_BYTES, lambda: read(body))
+    body = await bodies.read(request.scope, request.receive)
+    try:
+        question = read(body) if len(body) <= INLINE_BYTES else await serving.aside(lambda: read(body))
         count = len(question.pixels)
+        few = count <= INLINE_IMAGES
         work = serving.classify(reference, question.pixels)
-        answer = await (work if count <= INLINE_IMAGES else while_connected(request.receive, work))
+        answer = await (work if few else while_connected(request.receive, work))
+    finally:
+        bodies.release(body)
     telemetry.classified(answer.target.resolved.id, count)
-    return await serving.do(count <= INLINE_IMAGES, lambda: question.write(answer))
+    return question.write(answer) if few else await serving.aside(lambda: question.write(answer))

@@ -8,6 +8,7 @@ limit, metrics and problem documents, is done here too.
 import logging
 import time
 import urllib.parse
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -84,40 +85,42 @@ class Predictions:
             raise HTTPException(405, headers={"Allow": "POST"})
         # Before anything is read: under an overload most requests must cost next to nothing.
         self._serving.check_room()
-        async with self._bodies.read(scope, receive) as body:
+        body = await self._bodies.read(scope, receive)
+        try:
             images, options = await self._images(scope, body)
-            inline = len(images.pixels) <= INLINE_IMAGES
+            few = len(images.pixels) <= INLINE_IMAGES
             work = self._serving.classify(reference, images.pixels)
-            answer = await (work if inline else while_connected(receive, work))
+            answer = await (work if few else while_connected(receive, work))
+        finally:
+            self._bodies.release(body)
         self._telemetry.classified(answer.target.resolved.id, len(images.pixels))
-        return await self._serving.do(inline, lambda: _encoded(answer, images, options))
+        if few:
+            return _encoded(answer, images, options)
+        return await self._serving.aside(lambda: _encoded(answer, images, options))
 
     async def _images(self, scope: Scope, body: bytes) -> tuple[Images, Options]:
         options = _options(scope["query_string"])
-        content_type = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-        kind = content_type.decode("latin-1").partition(";")[0].strip().lower()
+        kind = _kind(next((value for name, value in scope["headers"] if name == b"content-type"), b""))
         if not body:
             raise InvalidInput("The body is empty: send JSON, a picture, a form with 'file' parts, or N × 784 bytes.")
+        small = len(body) <= INLINE_BYTES
+        aside, most = self._serving.aside, self._max_pixels
         if kind == "application/json":
-            small = len(body) <= INLINE_BYTES
-            document = await self._serving.do(small, lambda: decode.parse(body, options))
-            quick = small and document.is_numbers
-            return await self._serving.do(
-                quick, lambda: decode.json_images(document, self._max_pixels)
-            ), document.options
+            document = decode.parse(body, options) if small else await aside(lambda: decode.parse(body, options))
+            if small and document.is_numbers:
+                return decode.json_images(document, most), document.options
+            return await aside(lambda: decode.json_images(document, most)), document.options
         if kind == "application/octet-stream":
-            as_it_is = options.preprocess != Preprocess.MNIST
-            return await self._serving.do(as_it_is, lambda: decode.octets(body, options.preprocess)), options
+            if options.preprocess is not Preprocess.MNIST:
+                return decode.octets(body, options.preprocess), options
+            return await aside(lambda: decode.octets(body, options.preprocess)), options
         if kind == "multipart/form-data":
             parts, options = await _form(scope, body, options)
-            return await self._serving.do(
-                False, lambda: decode.encoded(parts, options.preprocess, self._max_pixels)
-            ), options
+            return await aside(lambda: decode.encoded(parts, options.preprocess, most)), options
         if kind.startswith("image/"):
-            quick = options.preprocess is Preprocess.NONE and len(body) <= INLINE_BYTES
-            return await self._serving.do(
-                quick, lambda: decode.encoded([body], options.preprocess, self._max_pixels)
-            ), options
+            if small and options.preprocess is Preprocess.NONE:
+                return decode.encoded([body], options.preprocess, most), options
+            return await aside(lambda: decode.encoded([body], options.preprocess, most)), options
         given = f"Content-Type {kind!r} is not understood" if kind else "There is no Content-Type"
         raise UnsupportedMedia(
             f"{given}: use application/json, image/*, multipart/form-data or application/octet-stream."
@@ -127,6 +130,11 @@ class Predictions:
 def _start(length: int) -> Message:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % length)]
     return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+@lru_cache
+def _kind(content_type: bytes) -> str:
+    return content_type.decode("latin-1").partition(";")[0].strip().lower()
 
 
 def _options(query: bytes) -> Options:

@@ -41,7 +41,14 @@ class Server(uvicorn.Server):
         self.closing = threading.Event()
         app = create_app(settings, self.closing)
         super().__init__(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=GRACEFUL_SECONDS)
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                # Nothing here depends on who the client is, or on how it came.
+                proxy_headers=False,
+                timeout_graceful_shutdown=GRACEFUL_SECONDS,
+            )
         )
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -32,6 +33,14 @@ class Telemetry:
         if shared:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         labels = ("method", "route", "status")
+        # Looking labels up takes longer than counting.
+        self._of_route = lru_cache(1024)(
+            lambda method, route, status: (
+                self._requests.labels(method, route, status),
+                self._seconds.labels(method, route),
+            )
+        )
+        self._of_model = lru_cache(1024)(lambda model: self._images.labels(model))
         self._requests = Counter("numeral_http_requests", "Requests answered", labels, registry=registry)
         self._seconds = Histogram(
             "numeral_http_request_seconds",
@@ -49,12 +58,13 @@ class Telemetry:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered, under its route's template."""
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        requests, histogram = self._of_route(method, route, status)
+        requests.inc()
+        histogram.observe(seconds)
 
     def classified(self, model: int, images: int) -> None:
         """A request's images were classified."""
-        self._images.labels(model).inc(images)
+        self._of_model(model).inc(images)
 
     def batch(self, images: int) -> None:
         """Images went through a model in one go."""

@@ -49,10 +49,8 @@ class Serving:
         """Raise Overloaded while too many requests wait."""
         self._batcher.check_room()
 
-    async def do(self, inline: bool, work: Callable[[], Result]) -> Result:
-        """Decoding or writing: here if that is quick, otherwise in a thread."""
-        if inline:
-            return work()
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """Decode or write in a thread what would take too long on the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
 
     async def classify(self, reference: str, pixels: Pixels) -> Answer:

@@ -197,9 +197,11 @@ class Batcher:
         try:
             target = self._source.load(turn.reference)
         except Exception as error:
+            # Both at once: otherwise somebody could take what is to be refused.
             with self._lock:
                 self._lanes.release(turn)
-            self._refuse(turn, error)
+                refused = self._lanes.refuse(turn)
+            _tell(refused, _fail, refused, error)
             pieces = []
         else:
             with self._lock:

@@ -1,14 +1,9 @@
 """A trained model as files: `.keras` to go on with, ONNX to serve. Nothing is exported that was not seen to agree.
 
-ONNX comes from Keras's TensorFlow backend through tf2onnx, which can write a wrong file without raising. So every file
-is loaded in onnxruntime and its predictions on the test set compared with the trained model's. On another backend the
-export runs in a subprocess with the TensorFlow backend: `python -m service.train.export model.keras model.onnx`.
+The ONNX file is loaded in onnxruntime and its predictions on the test set are compared with the trained model's.
 """
 
 import hashlib
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +15,8 @@ from numpy.typing import NDArray
 
 from service.errors import Diverged, ExportFailed
 from service.specs.experiment import ExperimentSpec
+from service.train import detector
+from service.train.graph import Stack, graph
 from service.train.models import build
 
 TOLERANCE = {"float32": 1e-4, "mixed_float16": 2e-2, "mixed_bfloat16": 1e-1}
@@ -29,46 +26,68 @@ float32, so it may differ by that precision's rounding."""
 BATCH = 256
 
 
+class Outputs(NamedTuple):
+    """What an ONNX model says about images: `(n, 10)` raw probabilities, and `(n,)`, the chance of a digit."""
+
+    probabilities: NDArray[np.float32]
+    is_digit: NDArray[np.float32]
+
+
 class Exported(NamedTuple):
-    """The files, a hash of the weights in them, and what the ONNX model said about the test set: `(n, 10)` float32."""
+    """The files, a hash of the weights in the first, and what the ONNX model said about the test set."""
 
     keras: bytes
     onnx: bytes
     weights_sha256: str
-    probabilities: NDArray[np.float32]
+    outputs: Outputs
     largest_difference: float
 
 
-def export(model: keras.Sequential, spec: ExperimentSpec, images: NDArray[np.uint8]) -> Exported:
-    """Write both files and check the ONNX one against the model on `(n, 28, 28, 1)` images.
+def export(
+    model: keras.Sequential, digit_or_not: keras.Sequential, spec: ExperimentSpec, images: NDArray[np.uint8]
+) -> Exported:
+    """Write both files and check the ONNX one against the models on `(n, 28, 28, 1)` images.
+
+    Args:
+        model: the classifier.
+        digit_or_not: `detector.train`'s network; it is in the ONNX file only.
+        spec: the classifier's.
+        images: the test set's.
 
     Raises:
         Diverged: the model's predictions are no numbers, after a last step that spoilt its weights.
-        ExportFailed: a file could not be written or loaded, or the two models disagree.
+        ExportFailed: a file could not be written or loaded, or the models disagree.
     """
     final = build(spec, precision="float32")
     final.set_weights(model.get_weights())
+    written = graph(
+        Stack(final, spec.model.layers, spec.rescale), Stack(digit_or_not, detector.LAYERS, detector.RESCALE)
+    )
+    outputs = outputs_of(written, images)
+    difference = _difference(outputs, model, digit_or_not, images)
+    if not difference <= TOLERANCE[spec.precision]:
+        raise ExportFailed(f"The exported model's probabilities differ from the trained one's by {difference:.2g}.")
     with tempfile.TemporaryDirectory(prefix="numeral-export-") as folder:
-        keras_file, onnx_file = Path(folder, "model.keras"), Path(folder, "model.onnx")
+        keras_file = Path(folder, "model.keras")
         final.save(keras_file)
-        if keras.backend.backend() == "tensorflow":
-            write_onnx(final, onnx_file)
-        else:
-            _write_onnx_elsewhere(keras_file, onnx_file)
-        exported = onnx_file.read_bytes()
-        probabilities = _run(exported, images)
-        difference = _difference(probabilities, model, images)
-        if not difference <= TOLERANCE[spec.precision]:
-            raise ExportFailed(f"The exported model's probabilities differ from the trained one's by {difference:.2g}.")
-        return Exported(keras_file.read_bytes(), exported, weights_sha256(final), probabilities, difference)
+        return Exported(keras_file.read_bytes(), written, weights_sha256(final), outputs, difference)
 
 
-def write_onnx(model: keras.Model, path: Path) -> None:
-    """Write a model's forward pass as ONNX, for any batch size; needs the TensorFlow backend."""
-    signature = [keras.InputSpec(shape=(None, *model.input_shape[1:]), dtype="float32", name="pixels")]
-    # A reloaded Sequential has no graph until it is called.
-    model(np.zeros((1, *model.input_shape[1:]), np.float32))
-    model.export(path, format="onnx", input_signature=signature, verbose=False)
+def outputs_of(model: bytes, images: NDArray[np.uint8]) -> Outputs:
+    """What an exported model says about `(n, 28, 28, 1)` images.
+
+    Raises:
+        ExportFailed: onnxruntime cannot load or run it.
+    """
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        chunks = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+        answers = [session.run(None, {name: chunk.astype(np.float32)}) for chunk in chunks]
+    except Exception as error:  # onnxruntime's exceptions have no common base of their own
+        raise ExportFailed(f"onnxruntime cannot run the exported model: {error}") from error
+    probabilities, is_digit = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    return Outputs(probabilities, is_digit[:, 0])
 
 
 def weights_sha256(model: keras.Model) -> str:
@@ -79,33 +98,11 @@ def weights_sha256(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _write_onnx_elsewhere(keras_file: Path, onnx_file: Path) -> None:
-    # The GPU stays the training backend's: TensorFlow would take all of its memory.
-    environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "service.train.export", str(keras_file), str(onnx_file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise ExportFailed(f"The ONNX export (TensorFlow backend, in a process of its own) failed: {reason}")
-
-
-def _run(model: bytes, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    try:
-        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        name = session.get_inputs()[0].name
-        chunks = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-        return np.concatenate([session.run(None, {name: chunk.astype(np.float32)})[0] for chunk in chunks])
-    except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        raise ExportFailed(f"onnxruntime cannot run the exported model: {error}") from error
-
-
-def _difference(probabilities: NDArray[np.float32], model: keras.Sequential, images: NDArray[np.uint8]) -> float:
+def _difference(
+    outputs: Outputs, model: keras.Sequential, digit_or_not: keras.Sequential, images: NDArray[np.uint8]
+) -> float:
     trained = model.predict(images, batch_size=BATCH, verbose=0)
     if not np.isfinite(trained).all():
         raise Diverged("The training diverged: the model's predictions are no numbers.")
-    return float(np.abs(probabilities - trained).max())
-
-
-if __name__ == "__main__":
-    source, target = (Path(argument) for argument in sys.argv[1:])
-    write_onnx(keras.saving.load_model(source, compile=False, safe_mode=True), target)
+    is_digit = digit_or_not.predict(images, batch_size=BATCH, verbose=0)[:, 0]
+    return float(max(np.abs(outputs.probabilities - trained).max(), np.abs(outputs.is_digit - is_digit).max()))

@@ -1,5 +1,7 @@
 """A spec's Keras model, and what is around it only while it trains."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -51,12 +53,17 @@ def build(spec: ExperimentSpec, precision: str | None = None) -> keras.Sequentia
         [
             keras.Input(INPUT_SHAPE, dtype="float32", name="pixels"),
             keras.layers.Rescaling(spec.rescale, dtype=precision, name="rescale"),
-            *(_layer(layer, precision) for layer in spec.model.layers),
+            *stack(spec.model.layers, precision),
             # float32 whatever the precision: a softmax in half precision loses small probabilities.
             keras.layers.Dense(CLASSES, activation="softmax", dtype="float32", name="probabilities"),
         ],
         name="classifier",
     )
+
+
+def stack(layers: Sequence[Layer], precision: str) -> list[keras.layers.Layer]:
+    """The Keras layers of a spec's."""
+    return [LAYERS[type(layer)](**layer.model_dump(exclude={"type"}), dtype=precision) for layer in layers]
 
 
 def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequential:
@@ -78,10 +85,6 @@ def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequent
 def optimizer(spec: Optimizer) -> keras.optimizers.Optimizer:
     """The Keras optimizer with every parameter of the spec given to it."""
     return OPTIMIZERS[type(spec)](**spec.model_dump(exclude={"name"}))
-
-
-def _layer(layer: Layer, precision: str) -> keras.layers.Layer:
-    return LAYERS[type(layer)](**layer.model_dump(exclude={"type"}), dtype=precision)
 
 
 def _augmentations(spec: Augmentation | None, seed: int) -> list[keras.layers.Layer]:

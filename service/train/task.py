@@ -6,16 +6,18 @@ from collections.abc import Iterator
 
 import keras
 
+from service.card import ARTIFACT, ONNX_ARTIFACTS, Variant
 from service.data.dataset import Dataset, Split, hold_out
 from service.errors import Diverged, TrainingFailed
 from service.schemas import Result
 from service.specs.experiment import ExperimentSpec
-from service.train import models
+from service.train import detector, models, quantise
+from service.train.calibrate import card
 from service.train.callbacks import AskInterrupted, Emit
 from service.train.checkpoint import Origin, Unusable, origin_of, unpack
 from service.train.evaluate import evaluate
 from service.train.events import Evaluated, Event, Failed, Finished, Interrupted, Started
-from service.train.export import export
+from service.train.export import Exported, export, outputs_of
 from service.train.manifest import device, manifest
 from service.train.saver import Saver
 from service.train.trainer import as_input, fit
@@ -81,9 +83,10 @@ def _run(
         if isinstance(event, Interrupted):
             return
 
+    digit_or_not = detector.train(train.images, spec.seed)
     # The report is about the exported model, the one that will be served.
-    exported = export(model, spec, as_input(dataset.test))
-    evaluation = evaluate(exported.probabilities, dataset.test.labels, spec.loss)
+    exported = export(model, digit_or_not, spec, as_input(dataset.test))
+    evaluation = evaluate(exported.outputs.probabilities, dataset.test.labels, spec.loss)
     if not math.isfinite(evaluation.loss):
         raise Diverged("The training diverged: the model's loss on the test set is not a number.")
     yield Evaluated(evaluation)
@@ -98,10 +101,26 @@ def _run(
     )
     files = {
         "model.keras": exported.keras,
-        "model.onnx": exported.onnx,
         "manifest.json": manifest(spec, limited, dataset_sha256, exported),
+        **_to_serve(spec, exported, train, validation, dataset.test),
     }
     yield Finished(result, files)
+
+
+def _to_serve(
+    spec: ExperimentSpec, exported: Exported, train: Split, validation: Split | None, test: Split
+) -> dict[str, bytes]:
+    """The model in each precision that is kept, and the card that says how it is to be served."""
+    models_kept, said = {Variant.FP32: exported.onnx}, {Variant.FP32: exported.outputs}
+    if spec.int8:
+        quantised = quantise.kept(exported, train.images, test)
+        if quantised is not None:
+            models_kept[Variant.INT8], said[Variant.INT8] = quantised
+    held_out = None
+    if validation is not None and spec.validation.on == "split":
+        held_out = validation, outputs_of(exported.onnx, as_input(validation))
+    content = card(test, said, held_out).model_dump_json(indent=2).encode() + b"\n"
+    return {ARTIFACT: content} | {ONNX_ARTIFACTS[variant]: model for variant, model in models_kept.items()}
 
 
 def _go_on(training: Training, checkpoint: bytes, origin: Origin) -> None:

@@ -68,6 +68,7 @@ def test_only_the_model_is_required() -> None:
         "early_stopping": None,
         "augmentation": None,
         "precision": "float32",
+        "int8": False,
     }
 
 

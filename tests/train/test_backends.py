@@ -62,7 +62,7 @@ print(attempts)
 """
 
 
-def test_jax_trains_and_exports_through_a_tensorflow_process(make_spec, tmp_path: Path) -> None:
+def test_jax_trains_and_exports(make_spec, tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="JAX is not installed")
     done = run_on_jax(SCRIPT, make_spec(epochs=6), tmp_path)
     assert done.returncode == 0, done.stderr

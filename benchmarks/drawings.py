@@ -392,7 +392,35 @@ def chalk(rng: Generator, source: Source) -> Image.Image:
     return _picture(board * light(rng, 400, 400))
 
 
-KINDS: tuple[Kind, ...] = (pen, marker, photo, scan, cell, squared, pencil, chalk)
+def cut_out(rng: Generator, source: Source) -> Image.Image:
+    """A detector's box: no margin at all, dark on light or light on dark."""
+    ink = source(int(rng.integers(60, 200)), rng.uniform(0.06, 0.14))
+    rows, columns = np.flatnonzero((ink > 0.5).any(axis=1)), np.flatnonzero((ink > 0.5).any(axis=0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    pen, ground = ((30, 30, 40), (240, 240, 235)) if rng.random() < 0.5 else ((235, 235, 225), (30, 50, 45))
+    return _picture(coloured(ink, pen, ground) + rng.normal(0, 3, (*ink.shape, 1)))
+
+
+def desk(rng: Generator, source: Source) -> Image.Image:
+    """A page photographed askew with some of the desk, on one to four sides."""
+    side = int(rng.integers(110, 240))
+    ink = placed(rng, source(side, rng.uniform(0.03, 0.08)), 400, 400)
+    pen = (int(rng.integers(10, 70)), int(rng.integers(10, 70)), int(rng.integers(20, 120)))
+    page = coloured(ink, pen, (235, 232, 225))
+    # Outwards from the page's corners: negative where its side lies outside of the picture.
+    shown = rng.permutation(4) < rng.integers(1, 5)
+    left, top, right, bottom = np.where(shown, rng.uniform(15, 110, 4), -rng.uniform(5, 40, 4))
+    corners = np.float32([[left, top], [480 - right, top], [480 - right, 480 - bottom], [left, 480 - bottom]])
+    corners += rng.uniform(-12, 12, (4, 2)).astype(np.float32)
+    warp = cv2.getPerspectiveTransform(np.float32([[0, 0], [400, 0], [400, 400], [0, 400]]), corners)
+    covered = cv2.warpPerspective(np.ones((400, 400), np.float32), warp, (480, 480))[..., np.newaxis]
+    wood = (float(rng.uniform(25, 120)) * np.float32([1.1, 0.9, 0.7])) + texture(rng, 480, 480, rng.uniform(2, 8))
+    seen = cv2.warpPerspective(page, warp, (480, 480), borderMode=cv2.BORDER_REPLICATE) * covered + wood * (1 - covered)
+    seen = cv2.GaussianBlur(seen * light(rng, 480, 480), (0, 0), rng.uniform(0.5, 1.5))
+    return jpeg(_picture(seen + rng.normal(0, rng.uniform(1, 5), seen.shape)), int(rng.integers(50, 90)))
+
+
+KINDS: tuple[Kind, ...] = (pen, marker, photo, scan, cell, squared, pencil, chalk, cut_out, desk)
 
 
 # Pictures without a digit

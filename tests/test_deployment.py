@@ -388,7 +388,7 @@ def test_installed_package_brings_its_migrations(installed):
     assert (installed.folder / "data/numeral.db").is_file()
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "keras", "sklearn", "tf2onnx", "pytest"])
+@pytest.mark.parametrize("name", ["tensorflow", "keras", "sklearn", "onnx", "pytest"])
 def test_installed_environment_has_neither_training_nor_development_packages(installed, name):
     done = installed.run("python", "-c", f"import {name}")
     assert done.returncode == 1

@@ -11,7 +11,7 @@ from service.settings import load_settings
 if TYPE_CHECKING:
     from service.client import Client
 
-TRAINING_PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "sklearn", "pooch")
+TRAINING_PACKAGES = ("keras", "tensorflow", "onnx", "sklearn", "pooch")
 
 Server = Annotated[str | None, typer.Option(help="The service's address [env: NUMERAL_SERVER].", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.inference import ink, strokes, tones
+from service.inference import ink, margins, strokes, tones
 from service.schemas import Box, Polarity
 
 VERSION = 2
@@ -60,6 +60,8 @@ class Normalised(NamedTuple):
 def to_mnist(picture: Image.Image) -> Normalised:
     """A loaded picture of one digit, dark on light or light on dark, in MNIST's form."""
     levels, width, height = tones.of(picture)
+    across, down = width / levels.shape[1], height / levels.shape[0]
+    levels, margin = margins.added(levels)
     found = ink.find(levels)
     mask = strokes.digit(found.sure, found.clear) if found else None
     if found is None or mask is None:
@@ -70,9 +72,15 @@ def to_mnist(picture: Image.Image) -> Normalised:
     if max(bottom - top, right - left) != BOX:
         top, bottom, left, right = _extent(strength > EDGE * strength.max())
     cropped = strength[top:bottom, left:right]
-    across, down = width / levels.shape[1], height / levels.shape[0]
-    box = scaled(Box(left=left, top=top, width=right - left, height=bottom - top), across, down)
+    box = scaled(_within(left, top, right, bottom, levels.shape, margin), across, down)
     return Normalised(_centred(_fitted(cropped)), box, found.polarity)
+
+
+def _within(left: int, top: int, right: int, bottom: int, shape: tuple[int, ...], margin: int) -> Box:
+    """The box in the picture without its margin."""
+    left, right = (min(max(side - margin, 0), shape[1] - 2 * margin) for side in (left, right))
+    top, bottom = (min(max(side - margin, 0), shape[0] - 2 * margin) for side in (top, bottom))
+    return Box(left=left, top=top, width=right - left, height=bottom - top)
 
 
 def scaled(box: Box, across: float, down: float) -> Box:

@@ -13,8 +13,8 @@ from service.specs.experiment import ExperimentSpec
 UNDECISIVE = frozenset({"name", "tags", "priority", "preset", "max_attempts"})
 """Fields of a spec that decide nothing about the model that is trained."""
 
-DECISIVE_PACKAGES = ("specs", "data", "train")
-"""Where the code lies that decides what a spec comes to."""
+DECISIVE_PACKAGES = ("specs", "data", "train", "inference")
+"""Where the code lies that decides what a spec comes to; preprocessing decides what a model learns to refuse."""
 
 
 def fingerprint(spec: ExperimentSpec, dataset_sha256: str) -> str:

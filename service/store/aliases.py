@@ -191,7 +191,7 @@ def _lock(session: Session) -> None:
 
 def _check_name(alias: str) -> None:
     if alias in _RESERVED:
-        raise InvalidInput(f"{alias!r} stands for something else: choose another name.")
+        raise InvalidInput(f"{alias!r} is not an alias, it stands for something else: choose another name.")
     if not is_alias(alias):
         raise InvalidInput(f"{alias!r} is not an alias: use lower-case letters, digits, - and _, a letter first.")
 

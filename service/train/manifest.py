@@ -16,7 +16,7 @@ from service.specs.experiment import ExperimentSpec
 from service.train.export import Exported
 
 FORMAT = 2
-PACKAGES = ("numeral", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "onnx", "tf2onnx", "onnxruntime")
+PACKAGES = ("numeral", "keras", "tensorflow", "jax", "numpy", "scikit-learn", "onnx", "onnxruntime")
 
 
 def manifest(spec: ExperimentSpec, dataset: Dataset, dataset_sha256: str, exported: Exported) -> bytes:

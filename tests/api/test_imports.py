@@ -21,7 +21,7 @@ async def predict():
 
 answer = asyncio.run(predict())
 answer.raise_for_status()
-heavy = {"tensorflow", "keras", "jax", "tf2onnx", "sklearn", "onnx", "torch"}
+heavy = {"tensorflow", "keras", "jax", "sklearn", "onnx", "torch"}
 print(json.dumps(sorted(heavy & {name.partition(".")[0] for name in sys.modules})))
 """
 

@@ -266,6 +266,20 @@ def test_the_lines_of_a_form_s_cell_are_dropped(digit: int, inset: int) -> None:
     assert apart(seen(drawing(digit)), seen(cell)) < NEAR
 
 
+# Not a straight 1: nothing of the ground is left around it.
+@pytest.mark.parametrize("digit", sorted(STROKES.keys() - {1}))
+@pytest.mark.parametrize("margin", [0, 3])
+@pytest.mark.parametrize("invert", [False, True])
+def test_a_digit_that_is_cut_out_along_its_strokes_is_the_same(digit: int, margin: int, invert: bool) -> None:
+    whole = drawing(digit)
+    left, top, right, bottom = ImageOps.invert(whole).getbbox() or whole.getbbox()
+    cut = whole.crop((left - margin, top - margin, right + margin, bottom + margin))
+    found = to_mnist(ImageOps.invert(cut) if invert else cut)
+    assert apart(seen(whole), found.pixels) < NEAR
+    assert found.box is not None
+    within(found.box, cut.size)
+
+
 @every_digit
 def test_squared_paper_is_dropped(digit: int) -> None:
     paper = drawing(digit)

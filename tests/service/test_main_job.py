@@ -63,7 +63,7 @@ def test_a_digit_sent_as_a_picture_comes_back_as_a_number(client: Client, traine
 
 def test_artifacts_are_what_the_list_says(client: Client, trained: int) -> None:
     listed = {item.name: item for item in client.artifacts(trained)}
-    assert listed.keys() == {"log.txt", "manifest.json", "model.keras", "model.onnx"}
+    assert listed.keys() == {"log.txt", "manifest.json", "model.keras", "model.onnx", "serving.json"}
     for name, item in listed.items():
         content = client.download(trained, name)
         assert (len(content), hashlib.sha256(content).hexdigest()) == (item.size, item.sha256)

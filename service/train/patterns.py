@@ -32,7 +32,7 @@ def scribble(rng: np.random.Generator) -> Pixels:
 
 def shape(rng: np.random.Generator) -> Pixels:
     """What stands out in a picture of something else: blobs, polygons, discs, dashes, skylines; whole or worn."""
-    filled = (_blob, _polygon, _disc, _dashes, _skyline)[int(rng.integers(5))](rng)
+    filled = (_blob, _polygon, _disc, _dashes, _dashes, _skyline)[int(rng.integers(6))](rng)
     if rng.random() < 0.5:
         filled[_cloud(SIDE, rng.uniform(0.6, 2), rng) > rng.uniform(0.3, 2)] = 0
     return filled
@@ -76,13 +76,27 @@ def _skyline(rng: np.random.Generator) -> Pixels:
 
 
 def _dashes(rng: np.random.Generator) -> Pixels:
+    """Bars in rows, every other row moved: what is left of walls, fences and hatching; at any angle."""
     canvas = np.zeros((SIDE, SIDE), np.uint8)
-    height, width = (int(extent) for extent in rng.integers(2, 14, 2))
-    for row in range(8, 56 - height, height + int(rng.integers(2, 12))):
-        for column in range(8 + int(rng.integers(0, 8)), 56 - width, width + int(rng.integers(2, 12))):
-            if rng.random() < 0.7:
+    height, width = int(rng.integers(2, 30)), int(rng.integers(2, 12))
+    down, across = height + int(rng.integers(1, 12)), width + int(rng.integers(2, 14))
+    first, moved = int(rng.integers(0, 10)), int(rng.integers(0, across))
+    whole = rng.uniform(0.6, 1.1)
+    for index, row in enumerate(range(first, SIDE, down)):
+        for column in range(first + index % 2 * moved, SIDE, across):
+            if rng.random() < whole:
                 canvas[row : row + height, column : column + width] = 255
-    return canvas
+    turn = float(rng.choice([0, 90, rng.uniform(0, 180)]))
+    turned = np.asarray(
+        cv2.warpAffine(canvas, cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), turn, 1), (SIDE, SIDE)), np.uint8
+    )
+    window = np.zeros_like(canvas)
+    if rng.random() < 0.5:
+        cv2.circle(window, (SIDE // 2, SIDE // 2), int(rng.integers(14, 30)), [1], -1)
+    else:
+        top, left = (int(edge) for edge in rng.integers(4, 16, 2))
+        window[top : SIDE - int(rng.integers(4, 16)), left : SIDE - int(rng.integers(4, 16))] = 1
+    return turned * window
 
 
 def noise(side: int, rng: np.random.Generator) -> Pixels:

@@ -32,6 +32,8 @@ async def classified(request: Request, reference: str, read: Callable[[bytes], Q
     bodies: Bodies = request.app.state.bodies
     body = await bodies.read(request.scope, request.receive)
     try:
+        # Once more: others have come while it was read.
+        serving.check_room()
         question = read(body) if len(body) <= INLINE_BYTES else await serving.aside(lambda: read(body))
         count = len(question.pixels)
         few = count <= INLINE_IMAGES

@@ -34,11 +34,6 @@ async def _models(request: Request) -> Models:
     return serving.models
 
 
-async def _serving(request: Request) -> Serving:
-    serving: Serving = request.app.state.serving
-    return serving
-
-
 async def _telemetry(request: Request) -> Telemetry:
     telemetry: Telemetry = request.app.state.telemetry
     return telemetry
@@ -58,7 +53,6 @@ async def _experiment_id(experiment_id: Annotated[str, Path(description="an expe
 
 AppSettings = Annotated[Settings, Depends(_settings)]
 Database = Annotated[Engine, Depends(_database)]
-AppServing = Annotated[Serving, Depends(_serving)]
 ServedModels = Annotated[Models, Depends(_models)]
 AppTelemetry = Annotated[Telemetry, Depends(_telemetry)]
 Closing = Annotated[Event, Depends(_closing)]

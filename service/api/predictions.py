@@ -1,11 +1,10 @@
 """`POST /v1/predict` and `POST /v1/models/{reference}/predict`: images in, digits out.
 
-An ASGI application of its own, in front of FastAPI's: with its middleware, routing and dependencies a request would
-take three times as long as an image's share of a batch. Whatever FastAPI's application does around a request, the body
+An ASGI application of its own, in front of FastAPI's: its middleware, routing and dependencies would add some 0.1 ms to
+a request, which is an image's share of a batch in int8. Whatever FastAPI's application does around a request, the body
 limit, metrics and problem documents, is done here too.
 """
 
-import logging
 import time
 import urllib.parse
 from functools import lru_cache
@@ -32,8 +31,6 @@ from service.inference.verdict import digits
 from service.schemas import Explanation, Preprocess
 from service.settings import Settings
 from service.store.aliases import DEFAULT_ALIAS
-
-logger = logging.getLogger(__name__)
 
 PATH, MODEL_PATH = "/v1/predict", "/v1/models/{reference}/predict"
 
@@ -87,6 +84,8 @@ class Predictions:
         self._serving.check_room()
         body = await self._bodies.read(scope, receive)
         try:
+            # Once more: others have come while it was read.
+            self._serving.check_room()
             images, options = await self._images(scope, body)
             few = len(images.pixels) <= INLINE_IMAGES
             work = self._serving.classify(reference, images.pixels)

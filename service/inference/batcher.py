@@ -113,14 +113,14 @@ class Batcher:
         """Images that no batch has taken yet."""
         return self._lanes.waiting
 
-    def check_room(self) -> None:
-        """Refuse while too many requests wait. How large they are does not count: each has its share of every batch,
-        so one of many images hardly delays the others.
+    def check_room(self, elsewhere: int = 0) -> None:
+        """Refuse while too many requests wait, those on their way here (`elsewhere`) included. How large they are does
+        not count: each has its share of every batch, so one of many images hardly delays the others.
 
         Raises:
             Overloaded: come again when the queue may be empty.
         """
-        if self._lanes.jobs >= self._max_waiting:
+        if self._lanes.jobs + elsewhere >= self._max_waiting:
             seconds = self._lanes.waiting / (self._images_per_second * len(self._threads))
             raise Overloaded(max(1, math.ceil(seconds)))
 

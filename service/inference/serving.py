@@ -36,6 +36,7 @@ class Serving:
         self._routing = Routing(database)
         self._shadows = Shadows(database, self._routing, self.models)
         self._count_batch = count_batch
+        self._aside = 0
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         self._batcher = Batcher(
             self,
@@ -46,12 +47,16 @@ class Serving:
         )
 
     def check_room(self) -> None:
-        """Raise Overloaded while too many requests wait."""
-        self._batcher.check_room()
+        """Raise Overloaded while too many requests wait, to be decoded or to be classified."""
+        self._batcher.check_room(elsewhere=self._aside)
 
     async def aside(self, work: Callable[[], Result]) -> Result:
         """Decode or write in a thread what would take too long on the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+        self._aside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+        finally:
+            self._aside -= 1
 
     async def classify(self, reference: str, pixels: Pixels) -> Answer:
         """Classify `(n, 28, 28)` pixels with the model that an alias or an id means.

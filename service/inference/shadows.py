@@ -58,9 +58,9 @@ class Shadows:
     def see(self, resolved: Resolved, batch: NDArray[np.float32], beliefs: Beliefs) -> None:
         """Look at `(n, 28, 28, 1)` pixels that were answered so; what is blank has no digit to disagree about."""
         shadows = self._routing.shadows(resolved.alias) if resolved.alias else ()
-        inked = ~beliefs.blank
-        if not shadows or not inked.any():
+        if not shadows or beliefs.blank.all():
             return
+        inked = ~beliefs.blank
         self._start()
         for shadow in shadows:
             try:

@@ -1,5 +1,6 @@
 """What serving does beside answering: shadows, room for models, refusing what is too much."""
 
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from sqlalchemy import Engine
 
 from service.settings import Settings
@@ -114,6 +116,23 @@ class TestOverload:
         for answer in accepted:
             assert {each["digit"] for each in answer.json()["predictions"]} == {0}
         assert ask(api, many[:1]).status_code == 200
+
+    @pytest.mark.usefixtures("trained")
+    def test_pictures_that_wait_to_be_decoded_count_too(self, api: httpx.Client) -> None:
+        buffer = io.BytesIO()
+        rng = np.random.default_rng(0)
+        Image.fromarray(rng.integers(0, 255, (1500, 1500), np.uint8)).save(buffer, "PNG")
+        together = threading.Barrier(16)
+
+        def one(_: int) -> int:
+            with httpx.Client(base_url=api.base_url, timeout=60) as client:
+                together.wait()
+                answer = client.post("/v1/predict", content=buffer.getvalue(), headers={"Content-Type": "image/png"})
+                return answer.status_code
+
+        with ThreadPoolExecutor(16) as pool:
+            statuses = list(pool.map(one, range(16)))
+        assert set(statuses) == {200, 429}
 
 
 def test_a_request_whose_client_has_gone_is_no_error(api: httpx.Client, trained: int, bands: list[np.ndarray]) -> None:

@@ -1,8 +1,8 @@
 """Continuous batching: while one batch runs, the requests that come in queue up and go together as the next.
 
-There is no timer. A request that finds a thread idle is run at once and alone, so an idle server adds no delay, and a
-busy one makes its batches as large as the load is. This is the scheduling of Orca (Yu et al., OSDI 2022), for models of
-a single step.
+There is no timer. A request that finds a thread idle takes along whoever is at the door with it, and waits for nobody
+else: an idle server adds no delay, and a busy one makes its batches as large as the load is. This is the scheduling of
+Orca (Yu et al., OSDI 2022), for models of a single step.
 """
 
 import asyncio
@@ -31,6 +31,11 @@ logger = logging.getLogger(__name__)
 
 LOADERS = 2
 """Models that are loaded at the same time, at most."""
+
+QUIET_TURNS = 3
+"""Turns of the event loop, microseconds each, in which nobody came: then nobody is at the door. One turn reads a
+request from its socket, and the next runs its handler. When a batch's answers go out together, so do their clients'
+next requests come in: a thread that starts with the first of them would leave the others for a batch of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ class Batcher:
         done: Callable[[Target, NDArray[np.float32], Beliefs], None] = lambda target, batch, beliefs: None,
     ) -> None:
         self._source = source
+        self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._done = done
         self._lanes: Lanes[Request] = Lanes(max_batch)
@@ -136,8 +142,9 @@ class Batcher:
         with self._lock:
             self._start()
             self._lanes.put(request)
-            # A large request is work for all.
-            self._rouse(request.left)
+            idle = self._idle
+        if idle:
+            self._gather(request.loop)
         try:
             return await request.future
         except asyncio.CancelledError:
@@ -158,10 +165,23 @@ class Batcher:
     def _start(self) -> None:
         if not self._started:
             self._started = True
+            self._idle = len(self._threads)
             for thread in self._threads:
                 thread.start()
 
+    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int = 0, quiet: int = 0) -> None:
+        """Rouse threads as soon as a batch is full or nobody else is at the door."""
+        waiting = self._lanes.waiting
+        quiet = quiet + 1 if waiting <= seen else 0
+        if waiting < self._max_batch and quiet < QUIET_TURNS:
+            loop.call_soon(self._gather, loop, waiting, quiet)
+            return
+        with self._lock:
+            # What is more than a batch is work for all.
+            self._rouse(self._lanes.waiting)
+
     def _work(self) -> None:
+        self._wake.get()
         while not self._closed:
             with self._lock:
                 turn = self._lanes.turn()

@@ -1,7 +1,9 @@
 """The Open Inference Protocol, as Triton's client speaks it; and what no client should send."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,8 +15,7 @@ from sqlalchemy import Engine
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
-from service.errors import Overloaded
-from service.inference.batcher import Batcher
+from service.settings import Settings
 
 # What does not depend on the database.
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -341,15 +342,44 @@ def test_every_error_is_one_that_clients_understand(api: httpx.Client) -> None:
 
 
 @on_sqlite
-def test_an_overload_is_refused_for_a_while(api: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(batcher: Batcher) -> None:
-        raise Overloaded(7)
+class TestOverload:
+    """Only one request may wait."""
 
-    monkeypatch.setattr(Batcher, "check_room", refuse)
-    answer = api.post(INFER, json=request())
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "7"
-    assert answer.json()["error"]
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"max_waiting_requests": 1, "inference_threads": 1})
+
+    @pytest.mark.usefixtures("trained")
+    def test_what_is_too_much_is_refused_for_a_while(self, api: httpx.Client, images: np.ndarray) -> None:
+        many = np.concatenate([images] * 2000)
+        content = json.dumps(
+            {
+                "inputs": [
+                    {
+                        "name": "pixels",
+                        "datatype": "UINT8",
+                        "shape": many.shape,
+                        "parameters": {"binary_data_size": many.nbytes},
+                    }
+                ]
+            }
+        ).encode()
+        headers = {JSON_BYTES: str(len(content))}
+        together = threading.Barrier(8)
+
+        def one(_: int) -> httpx.Response:
+            with httpx.Client(base_url=api.base_url, timeout=60) as client:
+                together.wait()
+                return client.post(INFER, content=content + many.tobytes(), headers=headers)
+
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(one, range(8)))
+        assert {answer.status_code for answer in answers} == {200, 429}
+        for answer in answers:
+            if answer.status_code == 429:
+                assert int(answer.headers["Retry-After"]) >= 1
+                assert answer.json()["code"] == "overloaded"
+                assert answer.json()["error"]
 
 
 def test_classifications_are_counted(api: httpx.Client, trained: int) -> None:

@@ -121,6 +121,16 @@ def test_what_comes_while_a_batch_runs_is_the_next_batch() -> None:
     assert model.sizes == [1, 10]
 
 
+def test_who_comes_together_goes_together() -> None:
+    model = Model()
+
+    async def do(batcher: Batcher) -> None:
+        await asyncio.gather(*(batcher.classify("production", images(digit)) for digit in range(10)))
+
+    with_batcher(Source(production=model), do, threads=2)
+    assert model.sizes == [10]
+
+
 def test_a_single_image_does_not_wait_for_a_large_request() -> None:
     model = Model()
 

@@ -1,15 +1,13 @@
 """A client of the service's HTTP API; returns `service.schemas`, raises `service.errors`."""
 
 import time
-import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from http import HTTPStatus
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypedDict, TypeVar, Unpack
+from typing import Any, NamedTuple, Self, TypedDict, Unpack
 
 import httpx
 import httpx_sse
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from service import schemas
 from service.card import Variant
@@ -18,8 +16,7 @@ from service.promotion import AliasTarget
 from service.schemas import DEFAULT_ALIAS
 from service.specs.experiment import ExperimentSpec
 from service.states import TERMINAL, State
-
-Answer = TypeVar("Answer", bound=BaseModel)
+from service.transport import Transport, segment
 
 RECONNECT_SECONDS = 1.0
 RESTART_SECONDS = 60.0
@@ -57,14 +54,7 @@ class Client:
     """
 
     def __init__(self, server: str, api_key: str | None = None, timeout: float = 60.0) -> None:
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._server = server
-        try:
-            self._http = httpx.Client(base_url=server.rstrip("/"), headers=headers, timeout=timeout)
-        except httpx.InvalidURL as error:
-            raise Unreachable(f"{server!r} is not a usable address: {error}.") from None
-        except UnicodeEncodeError:
-            raise InvalidInput("The API key has characters that no HTTP header can carry.") from None
+        self._transport = Transport(server, api_key, timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -76,11 +66,11 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._transport.close()
 
     def health(self) -> schemas.Health:
         """What `/readyz` answers."""
-        return self._parse(schemas.Health, self._get("/readyz"))
+        return self._transport.get(schemas.Health, "/readyz")
 
     def wait_until_ready(self, seconds: float) -> schemas.Health:
         """Ask until the service is ready; raises the last error when `seconds` are over."""
@@ -107,11 +97,11 @@ class Client:
         if reuse:
             body["reuse"] = True
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        return self._experiment(self._send("POST", "/v1/experiments", json=body, headers=headers))
+        return self._transport.ask(schemas.Experiment, "POST", "/v1/experiments", json=body, headers=headers)
 
     def experiment(self, experiment_id: int) -> schemas.Experiment:
         """One experiment's record."""
-        return self._experiment(self._get(f"/v1/experiments/{experiment_id}"))
+        return self._transport.get(schemas.Experiment, f"/v1/experiments/{experiment_id}")
 
     def experiments(
         self, *, state: State | None = None, tag: str | None = None, limit: int = 50
@@ -121,7 +111,7 @@ class Client:
         while left > 0:
             asked = {"state": state, "tag": tag, "limit": min(left, 500), "cursor": cursor}
             known = {name: value for name, value in asked.items() if value is not None}
-            page = self._parse(schemas.Page, self._get("/v1/experiments", params=known))
+            page = self._transport.get(schemas.Page, "/v1/experiments", params=known)
             yield from page.items
             cursor, left = page.next_cursor, left - len(page.items)
             if cursor is None:
@@ -145,63 +135,60 @@ class Client:
 
     def delete(self, experiment_id: int) -> None:
         """Forget an experiment with all that belongs to it. Not while it runs, or while an alias means its model."""
-        self._delete(f"/v1/experiments/{experiment_id}")
+        self._transport.delete(f"/v1/experiments/{experiment_id}")
 
     def attempts(self, experiment_id: int) -> list[schemas.Attempt]:
         """Which worker held it from when until when, and what ended that."""
-        answer = self._get(f"/v1/experiments/{experiment_id}/attempts")
-        return self._parse(schemas.Attempts, answer).items
+        return self._transport.get(schemas.Attempts, f"/v1/experiments/{experiment_id}/attempts").items
 
     def metrics(self, experiment_id: int) -> list[schemas.EpochMetrics]:
         """The epochs that are finished."""
-        answer = self._get(f"/v1/experiments/{experiment_id}/metrics")
-        return self._parse(schemas.Metrics, answer).items
+        return self._transport.get(schemas.Metrics, f"/v1/experiments/{experiment_id}/metrics").items
 
     def evaluation(self, experiment_id: int) -> schemas.Evaluation:
         """What the exported model does with the test set."""
-        answer = self._get(f"/v1/experiments/{experiment_id}/evaluation")
-        return self._parse(schemas.Evaluation, answer)
+        return self._transport.get(schemas.Evaluation, f"/v1/experiments/{experiment_id}/evaluation")
 
     def artifacts(self, experiment_id: int) -> list[schemas.Artifact]:
         """An experiment's files, without their content."""
-        answer = self._get(f"/v1/experiments/{experiment_id}/artifacts")
-        return self._parse(schemas.Artifacts, answer).items
+        return self._transport.get(schemas.Artifacts, f"/v1/experiments/{experiment_id}/artifacts").items
 
     def download(self, experiment_id: int, name: str) -> bytes:
         """A file's content."""
-        return self._get(f"/v1/experiments/{experiment_id}/artifacts/{_segment(name)}").content
+        path = f"/v1/experiments/{experiment_id}/artifacts/{segment(name)}"
+        return self._transport.send("GET", path).content
 
     def presets(self) -> list[schemas.Preset]:
         """All presets."""
-        return self._parse(schemas.Presets, self._get("/v1/presets")).items
+        return self._transport.get(schemas.Presets, "/v1/presets").items
 
     def datasets(self) -> list[schemas.Dataset]:
         """All datasets."""
-        return self._parse(schemas.Datasets, self._get("/v1/datasets")).items
+        return self._transport.get(schemas.Datasets, "/v1/datasets").items
 
     def workers(self) -> list[schemas.Worker]:
         """The workers that have not said goodbye."""
-        return self._parse(schemas.Workers, self._get("/v1/workers")).items
+        return self._transport.get(schemas.Workers, "/v1/workers").items
 
     def models(self) -> list[schemas.Model]:
         """All models, newest first."""
-        return self._parse(schemas.Models, self._get("/v1/models")).items
+        return self._transport.get(schemas.Models, "/v1/models").items
 
     def model(self, reference: str | int) -> schemas.ModelDetails:
         """One model with its files, by an alias or its id."""
-        return self._parse(schemas.ModelDetails, self._get(f"/v1/models/{_segment(str(reference))}"))
+        return self._transport.get(schemas.ModelDetails, f"/v1/models/{segment(str(reference))}")
 
     def aliases(self) -> list[schemas.Alias]:
         """The names that models are served under, and what each means."""
-        return self._parse(schemas.Aliases, self._get("/v1/models/aliases")).items
+        return self._transport.get(schemas.Aliases, "/v1/models/aliases").items
 
     def alias(self, alias: str) -> schemas.Alias:
         """What an alias means, and what it found out as a shadow."""
-        return self._parse(schemas.Alias, self._get(_alias(alias)))
+        return self._transport.get(schemas.Alias, _alias(alias))
 
     def history(self, alias: str = DEFAULT_ALIAS) -> list[schemas.AliasChange]:
         """What an alias has meant, newest first."""
-        return self._parse(schemas.AliasHistory, self._get(f"{_alias(alias)}/history")).items
+        return self._transport.get(schemas.AliasHistory, f"{_alias(alias)}/history").items
 
     def promote(
         self,
@@ -233,15 +220,15 @@ class Client:
             )
         except ValidationError as error:
             raise InvalidInput(f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}.") from None
-        return self._parse(schemas.Alias, self._send("PUT", _alias(alias), json=target.model_dump(mode="json")))
+        return self._transport.ask(schemas.Alias, "PUT", _alias(alias), json=target.model_dump(mode="json"))
 
     def rollback(self, alias: str = DEFAULT_ALIAS) -> schemas.Alias:
         """Let an alias mean what it meant before it was set last. A second time leads back."""
-        return self._parse(schemas.Alias, self._send("POST", f"{_alias(alias)}/rollback"))
+        return self._transport.ask(schemas.Alias, "POST", f"{_alias(alias)}/rollback")
 
     def delete_alias(self, alias: str) -> None:
         """Let an alias mean nothing. Its history stays."""
-        self._delete(_alias(alias))
+        self._transport.delete(_alias(alias))
 
     def events(self, experiment_id: int, after: int = 0) -> Iterator[StreamEvent]:
         """An experiment's events until it has ended; those of a retried one go on after its earlier end. A stream that
@@ -251,7 +238,7 @@ class Client:
             try:
                 # Asked before the stream: what has ended by then is told of in it, to the last event.
                 over = self.experiment(experiment_id).state in TERMINAL
-                for event in self._stream(experiment_id, seen):
+                for event in self._transport.events(f"/v1/experiments/{experiment_id}/events", seen):
                     # An event without an id of its own repeats the last one.
                     number = int(event.id) if event.id and event.event != "progress" else None
                     seen = number or seen
@@ -259,7 +246,7 @@ class Client:
                         over = event.event in TERMINAL
                     yield StreamEvent(event.event, event.json(), number)
             except httpx_sse.SSEError:
-                raise ServiceError(f"{self._server} does not answer as Numeral does.") from None
+                raise ServiceError(f"{self._transport.server} does not answer as Numeral does.") from None
             except (httpx.TransportError, Unreachable):
                 over = False
             if over:
@@ -286,75 +273,13 @@ class Client:
         return self._predict(model, options, content=pixels, headers={"Content-Type": "application/octet-stream"})
 
     def _predict(self, model: str | None, options: PredictOptions, **request: Any) -> schemas.Predictions:
-        path = f"/v1/models/{_segment(model)}/predict" if model else "/v1/predict"
+        path = f"/v1/models/{segment(model)}/predict" if model else "/v1/predict"
         given = {name: value for name, value in options.items() if value is not None}
-        return self._parse(schemas.Predictions, self._send("POST", path, params=given, **request))
-
-    def _stream(self, experiment_id: int, after: int) -> Iterator[httpx_sse.ServerSentEvent]:
-        path = f"/v1/experiments/{experiment_id}/events"
-        # The service sends a comment at least every 15 s: a longer silence is a broken connection.
-        timeout = httpx.Timeout(30.0)
-        with httpx_sse.connect_sse(
-            self._http, "GET", path, headers={"Last-Event-ID": str(after)}, timeout=timeout
-        ) as source:
-            if not source.response.is_success:
-                source.response.read()
-                raise _refused(source.response)
-            # Keep-alive comments come out as events without data.
-            yield from (event for event in source.iter_sse() if event.data)
+        return self._transport.ask(schemas.Predictions, "POST", path, params=given, **request)
 
     def _ask(self, experiment_id: int, what: str) -> schemas.Experiment:
-        return self._experiment(self._send("POST", f"/v1/experiments/{experiment_id}/{what}"))
-
-    def _experiment(self, answer: httpx.Response) -> schemas.Experiment:
-        return self._parse(schemas.Experiment, answer)
-
-    def _parse(self, kind: type[Answer], answer: httpx.Response) -> Answer:
-        try:
-            return kind.model_validate_json(answer.content)
-        except ValidationError:
-            raise _strange(answer) from None
-
-    def _get(self, path: str, **request: Any) -> httpx.Response:
-        return self._send("GET", path, **request)
-
-    def _delete(self, path: str) -> None:
-        answer = self._send("DELETE", path)
-        if answer.status_code != HTTPStatus.NO_CONTENT:
-            raise _strange(answer)
-
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, **request)
-        except httpx.UnsupportedProtocol:
-            raise Unreachable(f"{self._server!r} is not a usable address: write http://host:port.") from None
-        except (httpx.LocalProtocolError, httpx.InvalidURL, ValueError) as error:
-            raise InvalidInput(f"The request cannot be sent: {error}.") from None
-        except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise Unreachable(f"No answer from {self._server} ({reason}). Is the service running?") from None
-        if not answer.is_success:
-            raise _refused(answer)
-        return answer
-
-
-def _segment(text: str) -> str:
-    """One segment of a path, whatever characters it has."""
-    return urllib.parse.quote(text, safe="")
+        return self._transport.ask(schemas.Experiment, "POST", f"/v1/experiments/{experiment_id}/{what}")
 
 
 def _alias(alias: str) -> str:
-    return f"/v1/models/aliases/{_segment(alias)}"
-
-
-def _strange(answer: httpx.Response) -> ServiceError:
-    return ServiceError(f"{answer.url} does not answer as Numeral does.", answer.status_code)
-
-
-def _refused(answer: httpx.Response) -> ServiceError:
-    try:
-        problem = answer.json()
-        detail = str(problem["detail"])
-    except (ValueError, KeyError, TypeError):
-        problem, detail = {}, f"{answer.request.url} answered {answer.status_code} {answer.reason_phrase}."
-    return ServiceError(detail, answer.status_code, problem)
+    return f"/v1/models/aliases/{segment(alias)}"

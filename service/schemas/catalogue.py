@@ -1,0 +1,41 @@
+"""What an experiment can be made of."""
+
+from pydantic import Field
+
+from service.schemas.base import Schema
+from service.specs.experiment import ExperimentSpec
+
+
+class Preset(Schema):
+    """A named experiment with all its fields written out."""
+
+    name: str
+    summary: str
+    spec: ExperimentSpec
+    parameters: int
+    published: dict[str, float] | None = Field(description="what the preset's source printed")
+
+
+class Presets(Schema):
+    """All presets."""
+
+    items: list[Preset]
+
+
+class Dataset(Schema):
+    """A dataset that experiments can name."""
+
+    name: str
+    title: str
+    train_images: int
+    test_images: int
+    classes: int
+    image_shape: tuple[int, int]
+    sha256: str = Field(description="of its arrays' content, whatever file they came from")
+    source: str
+
+
+class Datasets(Schema):
+    """All datasets."""
+
+    items: list[Dataset]

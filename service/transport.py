@@ -9,9 +9,14 @@ import httpx
 import httpx_sse
 from pydantic import BaseModel, ValidationError
 
+from service import schemas
 from service.errors import InvalidInput, ServiceError, Unreachable
 
 Answer = TypeVar("Answer", bound=BaseModel)
+AnyPage = TypeVar("AnyPage", schemas.Page, schemas.MisclassifiedPage, schemas.Sweeps)
+
+PAGE_LIMIT = 500
+"""Most items of a page, as the service has it."""
 
 SILENCE_SECONDS = 30.0
 """The service sends a comment at least every 15 s: a longer silence is a broken connection."""
@@ -45,6 +50,18 @@ class Transport:
             return kind.model_validate_json(answer.content)
         except ValidationError:
             raise _strange(answer) from None
+
+    def pages(self, kind: type[AnyPage], path: str, limit: int, **filters: Any) -> Iterator[AnyPage]:
+        """The pages of a list, until they have `limit` items together or there are no more. Filters may be None."""
+        known = {name: value for name, value in filters.items() if value is not None}
+        cursor, left = None, limit
+        while left > 0:
+            place: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
+            page = self.get(kind, path, params=known | place | {"limit": min(left, PAGE_LIMIT)})
+            yield page
+            cursor, left = page.next_cursor, left - len(page.items)
+            if cursor is None:
+                return
 
     def delete(self, path: str) -> None:
         """Let there be nothing under a path."""

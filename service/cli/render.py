@@ -92,6 +92,17 @@ def confusion_matrix(evaluation: schemas.Evaluation) -> Table:
     return table
 
 
+def confusions(evaluation: schemas.Evaluation) -> str:
+    """What the model gets wrong most often, and how far its confidence can be believed."""
+    told = []
+    if evaluation.expected_calibration_error is not None:
+        told.append(f"Expected calibration error: {evaluation.expected_calibration_error:.4f}")
+    if pairs := evaluation.top_confusions:
+        named = (f"{pair.actual} as {pair.predicted} ({pair.count}×)" for pair in pairs)
+        told.append(f"Most confused: {', '.join(named)}")
+    return "\n".join(told)
+
+
 def models(items: Iterable[schemas.Model]) -> Table:
     """A row per model."""
     names = ("id", "name", "dataset", "test accuracy", "parameters", "int8", "aliases", "finished")

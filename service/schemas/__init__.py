@@ -1,8 +1,15 @@
 """What the service answers: the models that the API writes and the client reads."""
 
 from service.schemas.base import Schema
-from service.schemas.catalogue import Dataset, Datasets, Preset, Presets
-from service.schemas.evaluation import ClassReport, Evaluation
+from service.schemas.catalogue import Dataset, Datasets, Preset, Presets, PublishedPoint, SweepPreset
+from service.schemas.evaluation import (
+    ClassReport,
+    Comparison,
+    Confusion,
+    Evaluation,
+    Misclassified,
+    MisclassifiedPage,
+)
 from service.schemas.experiments import (
     Artifact,
     Artifacts,
@@ -15,6 +22,7 @@ from service.schemas.experiments import (
     Page,
     Progress,
     Result,
+    TrialOf,
 )
 from service.schemas.models import (
     DEFAULT_ALIAS,
@@ -39,6 +47,7 @@ from service.schemas.predictions import (
     Reason,
     ServedModel,
 )
+from service.schemas.sweeps import Sweep, SweepDetails, SweepProgress, Sweeps, Trial, TrialExperiment
 from service.schemas.system import FieldError, Health, Problem, Worker, Workers
 
 __all__ = [
@@ -54,6 +63,8 @@ __all__ = [
     "Attempts",
     "Box",
     "ClassReport",
+    "Comparison",
+    "Confusion",
     "Dataset",
     "Datasets",
     "EpochMetrics",
@@ -64,6 +75,8 @@ __all__ = [
     "FieldError",
     "Health",
     "Metrics",
+    "Misclassified",
+    "MisclassifiedPage",
     "Model",
     "ModelDetails",
     "ModelFile",
@@ -78,10 +91,19 @@ __all__ = [
     "Probability",
     "Problem",
     "Progress",
+    "PublishedPoint",
     "Reason",
     "Result",
     "Schema",
     "ServedModel",
+    "Sweep",
+    "SweepDetails",
+    "SweepPreset",
+    "SweepProgress",
+    "Sweeps",
+    "Trial",
+    "TrialExperiment",
+    "TrialOf",
     "Worker",
     "Workers",
 ]

@@ -16,6 +16,7 @@ MEDIA_TYPES = {
     "model.int8.onnx": "application/octet-stream",
     "serving.json": "application/json",
     "manifest.json": "application/json",
+    "predictions.npz": "application/zip",
     "log.txt": "text/plain; charset=utf-8",
 }
 """The files that there can be, and what each is served as."""

@@ -60,7 +60,9 @@ def succeed(
         setattr(experiment, name, value)
     experiment.fraction = 1.0
     moves.move(session, experiment, State.SUCCEEDED, data=result.model_dump())
-    session.merge(Evaluation(experiment_id=lease.experiment_id, **evaluation.model_dump()))
+    # What can be computed from the rest is not stored.
+    report = evaluation.model_dump(exclude_computed_fields=True)
+    session.merge(Evaluation(experiment_id=lease.experiment_id, **report))
     for name, content in files.items():
         artifacts.put(session, lease.experiment_id, name, content)
     artifacts.put(session, lease.experiment_id, LOG, log)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import keras
 
+from service import answers
 from service.card import ARTIFACT, ONNX_ARTIFACTS, Variant
 from service.data.dataset import Dataset, Split, hold_out
 from service.errors import Diverged, TrainingFailed
@@ -99,9 +100,11 @@ def _run(
         train_seconds=seconds,
         images_per_second=len(train) * len(training.history) / seconds,
     )
+    answered = answers.of(exported.outputs.probabilities, dataset.test.images, dataset.test.labels)
     files = {
         "model.keras": exported.keras,
         "manifest.json": manifest(spec, limited, dataset_sha256, exported),
+        answers.ARTIFACT: answers.pack(answered),
         **_to_serve(spec, exported, train, validation, dataset.test),
     }
     yield Finished(result, files)

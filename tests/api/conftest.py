@@ -1,9 +1,13 @@
 """A real server over a migrated database, and models made without training."""
 
+import os
 import socket
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -76,11 +80,37 @@ def band(digit: int) -> np.ndarray:
     return image.reshape(28, 28)
 
 
-def succeed(database: Engine, name: str = "bands") -> int:
-    """An experiment that a worker has taken through all of its states."""
-    spec = ExperimentSpec.model_validate(
-        {"preset": "baseline", "name": name, "tags": ["made"], "epochs": 2, "priority": 1000}
-    )
+REPORT = schemas.Evaluation(
+    loss=0.1,
+    accuracy=1.0,
+    labels=list(range(10)),
+    confusion_matrix=np.eye(10, dtype=int).tolist(),
+    per_class=[schemas.ClassReport(label=label, precision=1.0, recall=1.0, f1=1.0, support=1) for label in range(10)],
+)
+"""What was stored of an evaluation before there was a calibration error."""
+
+
+def succeed(
+    database: Engine,
+    name: str = "bands",
+    *,
+    report: schemas.Evaluation = REPORT,
+    files: Mapping[str, bytes] | None = None,
+    watched: Sequence[float | None] = (None, None),
+    **given: object,
+) -> int:
+    """An experiment that a worker has taken through all of its states.
+
+    Args:
+        database: where to.
+        name: the experiment's.
+        report: its evaluation.
+        files: what it has beside the files of a model.
+        watched: the validation accuracy of its two epochs.
+        given: fields of its spec.
+    """
+    known = {"preset": "baseline", "name": name, "tags": ["made"], "epochs": 2, "priority": 1000}
+    spec = ExperimentSpec.model_validate(known | given)
     with writing(database) as session:
         queue.enqueue(session, spec)
     with writing(database) as session:
@@ -88,13 +118,13 @@ def succeed(database: Engine, name: str = "bands") -> int:
         assert lease is not None
         identity = fingerprint(lease.spec, CATALOGUE[lease.spec.dataset].sha256)
         results.start(session, lease, "cpu:0", 7850, fingerprint=identity)
-        for epoch in (1, 2):
+        for epoch, val_accuracy in enumerate(watched, start=1):
             metrics = schemas.EpochMetrics(
                 epoch=epoch,
                 train_loss=1 / epoch,
                 train_accuracy=0.5,
                 val_loss=None,
-                val_accuracy=None,
+                val_accuracy=val_accuracy,
                 seconds=1.0,
                 learning_rate=1.0,
             )
@@ -102,17 +132,8 @@ def succeed(database: Engine, name: str = "bands") -> int:
         result = schemas.Result(
             test_loss=0.1, test_accuracy=1.0, parameters=7850, train_seconds=2.0, images_per_second=100.0
         )
-        report = schemas.Evaluation(
-            loss=0.1,
-            accuracy=1.0,
-            labels=list(range(10)),
-            confusion_matrix=np.eye(10, dtype=int).tolist(),
-            per_class=[
-                schemas.ClassReport(label=label, precision=1.0, recall=1.0, f1=1.0, support=1) for label in range(10)
-            ],
-        )
-        files = {"model.onnx": brightest_band_onnx(), "model.keras": b"keras", "manifest.json": b"{}"}
-        results.succeed(session, lease, result, report, files, b"all went well\n")
+        made = {"model.onnx": brightest_band_onnx(), "model.keras": b"keras", "manifest.json": b"{}"}
+        results.succeed(session, lease, result, report, made | dict(files or {}), b"all went well\n")
     return lease.experiment_id
 
 
@@ -179,3 +200,44 @@ def bring(database: Engine, enqueue: Callable[..., int], claim: Callable[[], Lea
 def bands() -> list[np.ndarray]:
     """One image for each digit, as the made model sees them."""
     return [band(digit) for digit in range(10)]
+
+
+class Done(NamedTuple):
+    """What a command printed and how it ended."""
+
+    status: int
+    out: str
+    error: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(api: httpx.Client, tmp_path: Path) -> Run:
+    """Runs a command in an empty folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    environment = {**os.environ, "COLUMNS": "140", "NUMERAL_SERVER": str(api.base_url)}
+
+    def run(*arguments: object, stdin: bytes = b"") -> Done:
+        command = [sys.executable, "-m", "service", *map(str, arguments)]
+        # The package is found although the folder is another one.
+        paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(command, input=stdin, capture_output=True, env=environment | paths, cwd=folder)
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+def refused(done: Done, text: str) -> None:
+    assert done.status == 1
+    assert done.out == ""
+    assert done.error.startswith("numeral: ")
+    assert text in done.error
+    assert len(done.error.splitlines()) == 1
+
+
+def said(done: Done) -> str:
+    assert (done.status, done.error) == (0, ""), done.error
+    return done.out

@@ -3,13 +3,9 @@
 import hashlib
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import numpy as np
@@ -20,56 +16,16 @@ from sqlalchemy import Engine
 from service.card import ServingCard, Variant
 from service.store import artifacts
 from service.store.database import reading, writing
+from tests.api.conftest import Run, refused, said
 
 # What the server then does is shown on both databases elsewhere.
 pytestmark = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-
-
-class Done(NamedTuple):
-    """What a command printed and how it ended."""
-
-    status: int
-    out: str
-    error: str
-
-
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def run(api: httpx.Client, tmp_path: Path) -> Run:
-    """Runs a command in an empty folder."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    environment = {**os.environ, "COLUMNS": "140", "NUMERAL_SERVER": str(api.base_url)}
-
-    def run(*arguments: object, stdin: bytes = b"") -> Done:
-        command = [sys.executable, "-m", "service", *map(str, arguments)]
-        # The package is found although the folder is another one.
-        paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
-        done = subprocess.run(command, input=stdin, capture_output=True, env=environment | paths, cwd=folder)
-        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    return run
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """The folder that commands run in."""
     return tmp_path / "here"
-
-
-def refused(done: Done, text: str) -> None:
-    assert done.status == 1
-    assert done.out == ""
-    assert done.error.startswith("numeral: ")
-    assert text in done.error
-    assert len(done.error.splitlines()) == 1
-
-
-def said(done: Done) -> str:
-    assert (done.status, done.error) == (0, ""), done.error
-    return done.out
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from service.specs.experiment import ExperimentSpec
 from service.specs.fingerprint import fingerprint
 from service.store import control, queue, results, workers
 from service.store.clock import now
-from service.store.database import migrate, open_engine, writing
+from service.store.database import migrate, migrations, open_engine, writing
 from service.store.leases import Lease
 from service.store.tables import Base, Checkpoint, Experiment, Worker
 
@@ -386,7 +386,8 @@ def test_an_api_without_a_schema_says_what_to_run(tmp_path: Path) -> None:
     done = numeral("api", "--data-dir", tmp_path)
     assert done.returncode == 1
     assert "numeral db upgrade" in done.stderr
-    assert "0003" in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
+    newest = max(file.name[:4] for file in (migrations() / "versions").glob("*.py"))
+    assert newest in numeral("db", "upgrade", "--data-dir", tmp_path).stdout
 
 
 def test_a_newer_versions_schema_is_left_alone(tmp_path: Path) -> None:

@@ -47,6 +47,24 @@ def test_the_served_model_has_exactly_the_reported_accuracy(client: Client, trai
     assert client.experiment(trained).result.test_accuracy == evaluation.accuracy
 
 
+def test_what_it_gets_wrong_can_be_looked_at(client: Client, trained: int, tmp_path: Path) -> None:
+    test = catalogue.load("optdigits", None, tmp_path).test
+    evaluation = client.evaluation(trained)
+    assert evaluation.expected_calibration_error is not None
+    assert 0 < evaluation.expected_calibration_error < 0.5
+    wrong = list(client.misclassified(trained, limit=1000))
+    matrix = np.array(evaluation.confusion_matrix)
+    assert 0 < len(wrong) == matrix.sum() - np.trace(matrix)
+    assert [item.confidence for item in wrong] == sorted((item.confidence for item in wrong), reverse=True)
+    answer = client.predict_bytes(test.images[[item.index for item in wrong]].tobytes(), model=str(trained))
+    assert [prediction.digit for prediction in answer.predictions] == [item.predicted for item in wrong]
+    assert [int(test.labels[item.index]) for item in wrong] == [item.actual for item in wrong]
+    with Image.open(io.BytesIO(client.thumbnail(trained, wrong[-1].index))) as image:
+        assert (np.asarray(image) == test.images[wrong[-1].index]).all()
+    most = evaluation.top_confusions[0]
+    assert len(list(client.misclassified(trained, actual=most.actual, predicted=most.predicted))) == most.count
+
+
 def test_a_digit_sent_as_a_picture_comes_back_as_a_number(client: Client, trained: int, tmp_path: Path) -> None:
     test = catalogue.load("optdigits", None, tmp_path).test
     pictures = []
@@ -63,7 +81,7 @@ def test_a_digit_sent_as_a_picture_comes_back_as_a_number(client: Client, traine
 
 def test_artifacts_are_what_the_list_says(client: Client, trained: int) -> None:
     listed = {item.name: item for item in client.artifacts(trained)}
-    assert listed.keys() == {"log.txt", "manifest.json", "model.keras", "model.onnx", "serving.json"}
+    assert listed.keys() == {"log.txt", "manifest.json", "model.keras", "model.onnx", "predictions.npz", "serving.json"}
     for name, item in listed.items():
         content = client.download(trained, name)
         assert (len(content), hashlib.sha256(content).hexdigest()) == (item.size, item.sha256)
@@ -78,6 +96,9 @@ def test_a_manifests_spec_trains_to_the_same_figures(client: Client, trained: in
         row.model_dump(exclude={"seconds"}) for row in second
     ]
     assert client.evaluation(trained) == client.evaluation(again)
+    compared = client.comparison(trained, again)
+    assert compared.both_right + compared.both_wrong == compared.test_images
+    assert (compared.p_value, compared.better) == (1.0, None)
 
 
 def test_progress_arrives_within_an_epoch_and_a_running_experiment_is_cancelled(

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from service import schemas
 from service.cli import render
+from service.cli.comparison import differences
 
 
 def shown(what: Any, width: int = 100) -> str:
@@ -49,3 +50,15 @@ def test_a_path_is_cut_nowhere_however_narrow_the_terminal_is() -> None:
     assert "".join(first).startswith(name)
     assert "…" not in table
     assert ["b.png", "–", "82.0%", "uncertain"] in [line.split() for line in table.splitlines()]
+
+
+def test_differences_name_fields_as_problem_documents_do() -> None:
+    # What only one has comes after what it follows there.
+    one = {"name": "a", "model": {"layers": [{"units": 3}]}, "tags": [], "seed": 1, "stop": None}
+    other = {"name": "b", "model": {"layers": [{"units": 3}, {"units": 4}]}, "tags": ["x"], "seed": 1, "stop": {"p": 2}}
+    assert list(differences([one, other]).items()) == [
+        ("model.layers[1].units", [None, 4]),
+        ("tags", [[], ["x"]]),
+        ("stop.p", [None, 2]),
+    ]
+    assert differences([one, one | {"name": "c"}]) == {}

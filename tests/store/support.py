@@ -41,6 +41,7 @@ EVALUATION = schemas.Evaluation(
     per_class=[
         schemas.ClassReport(label=label, precision=0.99, recall=0.98, f1=0.985, support=980) for label in range(10)
     ],
+    expected_calibration_error=0.0031,
 )
 
 FILES = {"model.keras": b"PK\x03\x04", "model.onnx": bytes(range(256)), "manifest.json": b"{}"}

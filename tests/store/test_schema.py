@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 
 from service.errors import ConfigurationError, SchemaOutdated
 from service.states import State
-from service.store.database import check_schema, migrate, open_engine, writing
+from service.store.database import check_schema, migrate, migrations, open_engine, writing
 from service.store.tables import Base
 from tests.store.support import downgrade, look, schema, submit
 
-NEWEST = "0003"
+NEWEST = max(file.name[:4] for file in (migrations() / "versions").glob("*.py"))
 
 
 def to_nothing(engine: Engine) -> None:

@@ -58,7 +58,14 @@ def golden_images(golden: Golden) -> NDArray[np.uint8]:
 
 
 def test_there_is_all_that_serving_takes(files: dict[str, bytes]) -> None:
-    assert set(files) == {"model.keras", "model.onnx", "model.int8.onnx", "serving.json", "manifest.json"}
+    assert set(files) == {
+        "model.keras",
+        "model.onnx",
+        "model.int8.onnx",
+        "serving.json",
+        "manifest.json",
+        "predictions.npz",
+    }
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
@@ -138,6 +145,7 @@ def test_the_same_training_gives_the_same_files(make_spec: MakeSpec, optdigits: 
     first, second = files_of(spec, optdigits), files_of(spec, optdigits)
     assert first["model.onnx"] == second["model.onnx"]
     assert first["serving.json"] == second["serving.json"]
+    assert first["predictions.npz"] == second["predictions.npz"]
 
 
 @pytest.mark.parametrize("on", ["test", "none"])

@@ -1,20 +1,26 @@
 """Trainings through `task.run`: what comes out, in which order, and that it comes out the same again."""
 
 import hashlib
+import io
 import json
 import math
+import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import keras
 import numpy as np
 import onnxruntime
 import pytest
+from sklearn.metrics import confusion_matrix
 
+from service import answers
 from service.data import catalogue
 from service.data.dataset import Dataset, Split
 from service.specs.experiment import ExperimentSpec
 from service.train import task
+from service.train.evaluate import calibration_error
 from service.train.events import EpochEnd, Evaluated, Event, Failed, Finished, Started
 from service.train.manifest import PACKAGES
 
@@ -57,6 +63,50 @@ def test_the_evaluation_adds_up(finished: list[Event], optdigits: Dataset) -> No
     assert [row.support for row in report.per_class] == matrix.sum(axis=1).tolist()
     assert report.per_class[3].recall == pytest.approx(matrix[3, 3] / matrix[3].sum())
     assert report.per_class[3].precision == pytest.approx(matrix[3, 3] / matrix[:, 3].sum())
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    # By hand: bins 15, 9 and 8. Gaps 0.95 - 1/2 for two images, 0.55 - 1 and 0.5 - 0 for one each.
+    confidence = np.array([0.95, 0.95, 0.55, 0.5], np.float32)
+    right = np.array([True, False, True, False])
+    assert calibration_error(confidence, right) == pytest.approx((2 * 0.45 + 0.45 + 0.5) / 4, abs=1e-7)
+    assert calibration_error(np.ones(3, np.float32), np.ones(3, np.bool_)) == 0
+    assert calibration_error(np.ones(3, np.float32), np.zeros(3, np.bool_)) == 1
+    # Within a bin too little and too much confidence cancel out; across bins they do not.
+    assert calibration_error(np.array([0.75, 0.79], np.float32), np.array([True, False])) == pytest.approx(0.27)
+    assert calibration_error(np.array([0.75, 0.85], np.float32), np.array([True, False])) == pytest.approx(0.55)
+
+
+def test_what_was_said_about_each_test_image_is_kept(finished: list[Event], optdigits: Dataset) -> None:
+    test, report = optdigits.test, finished[-2].report
+    said = answers.unpack(finished[-1].files["predictions.npz"])
+    session = onnxruntime.InferenceSession(finished[-1].files["model.onnx"])
+    probabilities, _ = session.run(
+        None, {session.get_inputs()[0].name: test.images[..., np.newaxis].astype(np.float32)}
+    )
+    assert (said.predicted.dtype, said.confidence.dtype) == (np.uint8, np.float32)
+    assert (said.predicted == probabilities.argmax(axis=1)).all()
+    np.testing.assert_allclose(said.confidence, probabilities.max(axis=1), rtol=1e-5)
+    assert confusion_matrix(test.labels, said.predicted).tolist() == report.confusion_matrix
+    wrong = np.flatnonzero(said.predicted != test.labels)
+    assert len(wrong) > 0
+    assert said.wrong_index.tolist() == wrong.tolist()
+    assert said.wrong_actual.tolist() == test.labels[wrong].tolist()
+    assert (said.wrong_images == test.images[wrong]).all()
+    assert said.right.tolist() == (said.predicted == test.labels).tolist()
+    error = 0.0
+    for lower, upper in pairwise(np.linspace(0, 1, 16)):
+        inside = (lower < said.confidence) & (said.confidence <= upper)
+        if inside.any():
+            error += inside.mean() * abs(said.right[inside].mean() - said.confidence[inside].mean())
+    assert report.expected_calibration_error == pytest.approx(error, abs=1e-6)
+
+
+def test_a_file_of_answers_needs_no_pickle_and_holds_no_time(finished: list[Event]) -> None:
+    content = finished[-1].files["predictions.npz"]
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert answers.pack(answers.unpack(content)) == content
 
 
 def test_the_onnx_file_gives_the_reported_accuracy(finished: list[Event], optdigits: Dataset) -> None:

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 
 from service import schemas
 from service.api.deps import Database, ExperimentId
+from service.api.etags import has_already
 from service.api.problems import problem
 from service.store import artifacts
 from service.store.database import reading
@@ -33,8 +34,7 @@ def download(experiment_id: ExperimentId, name: str, database: Database, request
         artifact = artifacts.get(session, experiment_id, name)
     etag = f'"{artifact.sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache"}
-    known = request.headers.get("If-None-Match", "")
-    if etag in known or known.strip() == "*":
+    if has_already(request.headers, etag):
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
     media_type, content = artifact.media_type, artifact.content

@@ -15,6 +15,7 @@ from service.errors import InvalidInput, ServiceError, Unreachable
 from service.promotion import AliasTarget
 from service.schemas import DEFAULT_ALIAS
 from service.specs.experiment import ExperimentSpec
+from service.specs.sweep import SweepSpec
 from service.states import TERMINAL, State
 from service.transport import Transport, segment
 
@@ -104,18 +105,11 @@ class Client:
         return self._transport.get(schemas.Experiment, f"/v1/experiments/{experiment_id}")
 
     def experiments(
-        self, *, state: State | None = None, tag: str | None = None, limit: int = 50
+        self, *, state: State | None = None, tag: str | None = None, sweep: int | None = None, limit: int = 50
     ) -> Iterator[schemas.Experiment]:
         """Newest first, at most `limit`; further pages are fetched as they are needed."""
-        cursor, left = None, limit
-        while left > 0:
-            asked = {"state": state, "tag": tag, "limit": min(left, 500), "cursor": cursor}
-            known = {name: value for name, value in asked.items() if value is not None}
-            page = self._transport.get(schemas.Page, "/v1/experiments", params=known)
+        for page in self._transport.pages(schemas.Page, "/v1/experiments", limit, state=state, tag=tag, sweep=sweep):
             yield from page.items
-            cursor, left = page.next_cursor, left - len(page.items)
-            if cursor is None:
-                return
 
     def cancel(self, experiment_id: int) -> schemas.Experiment:
         """Cancel: a queued or paused experiment at once, a running one as soon as its worker sees it."""
@@ -149,6 +143,25 @@ class Client:
         """What the exported model does with the test set."""
         return self._transport.get(schemas.Evaluation, f"/v1/experiments/{experiment_id}/evaluation")
 
+    def misclassified(
+        self, experiment_id: int, *, actual: int | None = None, predicted: int | None = None, limit: int = 50
+    ) -> Iterator[schemas.Misclassified]:
+        """The test images that the model takes for another digit, most confident first, at most `limit`; further pages
+        are fetched as they are needed."""
+        path = f"/v1/experiments/{experiment_id}/misclassified"
+        pages = self._transport.pages(schemas.MisclassifiedPage, path, limit, actual=actual, predicted=predicted)
+        for page in pages:
+            yield from page.items
+
+    def thumbnail(self, experiment_id: int, index: int) -> bytes:
+        """A misclassified test image as a PNG of 28×28 grey pixels, by its place in the test set."""
+        return self._transport.send("GET", f"/v1/experiments/{experiment_id}/misclassified/{index}.png").content
+
+    def comparison(self, experiment_id: int, other: int) -> schemas.Comparison:
+        """Whether one of two experiments is better on the same test images, or the difference may be chance."""
+        path = f"/v1/experiments/{experiment_id}/comparison"
+        return self._transport.get(schemas.Comparison, path, params={"with": other})
+
     def artifacts(self, experiment_id: int) -> list[schemas.Artifact]:
         """An experiment's files, without their content."""
         return self._transport.get(schemas.Artifacts, f"/v1/experiments/{experiment_id}/artifacts").items
@@ -165,6 +178,28 @@ class Client:
     def datasets(self) -> list[schemas.Dataset]:
         """All datasets."""
         return self._transport.get(schemas.Datasets, "/v1/datasets").items
+
+    def create_sweep(self, spec: SweepSpec | Mapping[str, Any]) -> schemas.SweepDetails:
+        """Begin a sweep."""
+        body = spec.model_dump(mode="json") if isinstance(spec, SweepSpec) else dict(spec)
+        return self._transport.ask(schemas.SweepDetails, "POST", "/v1/sweeps", json=body)
+
+    def sweep(self, sweep_id: int) -> schemas.SweepDetails:
+        """One sweep with its trials, the best first."""
+        return self._transport.get(schemas.SweepDetails, f"/v1/sweeps/{sweep_id}")
+
+    def sweeps(self, *, limit: int = 20) -> Iterator[schemas.Sweep]:
+        """Newest first, at most `limit`; further pages are fetched as they are needed."""
+        for page in self._transport.pages(schemas.Sweeps, "/v1/sweeps", limit):
+            yield from page.items
+
+    def sweep_table(self, sweep_id: int) -> str:
+        """A sweep's trials as CSV, the best first."""
+        return self._transport.send("GET", f"/v1/sweeps/{sweep_id}/trials.csv").text
+
+    def cancel_sweep(self, sweep_id: int) -> schemas.SweepDetails:
+        """End a sweep, and all of its trials."""
+        return self._transport.ask(schemas.SweepDetails, "POST", f"/v1/sweeps/{sweep_id}/cancel")
 
     def workers(self) -> list[schemas.Worker]:
         """The workers that have not said goodbye."""

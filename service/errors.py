@@ -8,6 +8,7 @@
     │   ├── UnknownArtifact
     │   ├── UnknownModel
     │   ├── UnknownAlias
+    │   ├── UnknownSweep
     │   └── NotReached             the experiment exists, but has not produced this yet
     ├── Conflict                   the request is well-formed, but the state forbids it
     │   ├── IllegalTransition
@@ -90,6 +91,15 @@ class UnknownAlias(NotFound):
 
     def __init__(self, alias: str) -> None:
         super().__init__(f"There is no alias {alias!r}.")
+
+
+class UnknownSweep(NotFound):
+    """No sweep has this id."""
+
+    code = "unknown_sweep"
+
+    def __init__(self, sweep_id: object) -> None:
+        super().__init__(f"There is no sweep {sweep_id}.")
 
 
 class NotReached(NotFound):

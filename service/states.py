@@ -35,6 +35,44 @@ class State(StrEnum):
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
+class SweepState(StrEnum):
+    """Where a sweep is on its way."""
+
+    RUNNING = "running"
+    """Trials are left, or are being trained. Whoever leads sweeps moves it on; or its owner (cancelled)."""
+
+    SUCCEEDED = "succeeded"
+    """All trials have ended, and one of them at least has a value. Final."""
+
+    FAILED = "failed"
+    """All trials have ended, and none has a value; or it could not be led. Final."""
+
+    CANCELLED = "cancelled"
+    """Ended by its owner, and its trials with it. Final."""
+
+
+class TrialState(StrEnum):
+    """Where a trial of a sweep is; it follows from its experiments, and is stored nowhere."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+
+    SUCCEEDED = "succeeded"
+    """All of its experiments have."""
+
+    PRUNED = "pruned"
+    """Its sweep ended it early: it would hardly have become the best."""
+
+    FAILED = "failed"
+    """One of its experiments has, or the point is no possible experiment."""
+
+    CANCELLED = "cancelled"
+    """Its owner ended or deleted an experiment of it."""
+
+
+OPEN_TRIALS = frozenset({TrialState.QUEUED, TrialState.RUNNING})
+
+
 class Request(StrEnum):
     """What the owner of a running experiment has asked its worker to do."""
 

@@ -11,11 +11,13 @@ from starlette.types import Receive, Scope, Send
 from service import __version__
 from service.api import problems
 from service.api.bodies import Bodies
+from service.api.leader import Leader
 from service.api.openapi import document_predictions
 from service.api.predictions import Predictions
 from service.api.routes import (
     catalogue,
     control,
+    evaluation,
     experiments,
     files,
     health,
@@ -24,6 +26,7 @@ from service.api.routes import (
     models,
     stream,
     submit,
+    sweeps,
     workers,
 )
 from service.api.telemetry import Telemetry, TelemetryMiddleware
@@ -63,7 +66,10 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(check_schema, database)
+        leader = Leader(database)
+        leader.start()
         yield
+        await anyio.to_thread.run_sync(leader.close)
         await anyio.to_thread.run_sync(serving.close)
         database.dispose()
 
@@ -86,7 +92,9 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
     for module in (
         submit,
         experiments,
+        evaluation,
         control,
+        sweeps,
         stream,
         files,
         catalogue,

@@ -11,7 +11,7 @@ from fastapi import Depends, Path, Request
 from sqlalchemy import Engine
 
 from service.api.telemetry import Telemetry
-from service.errors import UnknownExperiment
+from service.errors import UnknownExperiment, UnknownSweep
 from service.inference.models import Models
 from service.inference.serving import Serving
 from service.settings import Settings
@@ -45,10 +45,18 @@ async def _closing(request: Request) -> Event:
 
 
 async def _experiment_id(experiment_id: Annotated[str, Path(description="an experiment's id")]) -> int:
+    return _number(experiment_id, UnknownExperiment)
+
+
+async def _sweep_id(sweep_id: Annotated[str, Path(description="a sweep's id")]) -> int:
+    return _number(sweep_id, UnknownSweep)
+
+
+def _number(text: str, unknown: type[UnknownExperiment | UnknownSweep]) -> int:
     # Ids are numbers, but that is no caller's business: what is none is an id that does not exist.
-    if not experiment_id.isascii() or not experiment_id.isdecimal() or len(experiment_id) > 10:
-        raise UnknownExperiment(experiment_id)
-    return int(experiment_id)
+    if not text.isascii() or not text.isdecimal() or len(text) > 10:
+        raise unknown(text)
+    return int(text)
 
 
 AppSettings = Annotated[Settings, Depends(_settings)]
@@ -57,3 +65,4 @@ ServedModels = Annotated[Models, Depends(_models)]
 AppTelemetry = Annotated[Telemetry, Depends(_telemetry)]
 Closing = Annotated[Event, Depends(_closing)]
 ExperimentId = Annotated[int, Depends(_experiment_id)]
+SweepId = Annotated[int, Depends(_sweep_id)]

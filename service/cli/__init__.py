@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from service.cli import demo, doctor, experiments, models, predict, serving, workers
+from service.cli import demo, doctor, experiments, models, predict, serving, sweeps, workers
 from service.errors import NumeralError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(predict.predict)
 app.command()(workers.workers)
 app.add_typer(serving.db, name="db")
 app.add_typer(experiments.app, name="experiment")
+app.add_typer(sweeps.app, name="sweep")
 app.add_typer(models.app, name="model")
 
 

@@ -1,12 +1,12 @@
 """`numeral experiment …`: submit experiments, follow them, and say what becomes of them."""
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.documents import assign, read
 from service.cli.options import Json, Server, connect
 from service.errors import InvalidInput
 from service.states import TERMINAL, State
@@ -44,10 +44,10 @@ def submit(
     server: Server = None,
 ) -> None:
     """Put an experiment into the queue."""
-    spec = _read(file)
+    spec = read(file)
     spec |= {field: value for field, value in (("preset", preset), ("name", name), ("tags", tag)) if value}
     for assignment in set_ or []:
-        _assign(spec, assignment)
+        assign(spec, assignment)
     with connect(server) as client:
         experiment = client.submit(spec, idempotency_key=idempotency_key, reuse=reuse)
     if watch:
@@ -87,7 +87,7 @@ def list_(
 
 @app.command()
 def show(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
-    """One experiment: its result, its attempts if there were several, its epochs, its confusion matrix."""
+    """One experiment: its result, its attempts if there were several, its epochs, its confusions."""
     from service.cli import render
 
     with connect(server) as client:
@@ -101,7 +101,31 @@ def show(experiment_id: Id, json_: Json = False, server: Server = None) -> None:
         if epochs := client.metrics(experiment_id):
             render.console.print(render.metrics(epochs))
         if item.state == State.SUCCEEDED:
-            render.console.print(render.confusion_matrix(client.evaluation(experiment_id)))
+            evaluation = client.evaluation(experiment_id)
+            render.console.print(render.confusion_matrix(evaluation))
+            if told := render.confusions(evaluation):
+                render.console.print(told)
+
+
+@app.command()
+def compare(
+    ids: Annotated[list[int], typer.Argument(metavar="ID ID…", help="The experiments' ids.", show_default=False)],
+    json_: Json = False,
+    server: Server = None,
+) -> None:
+    """Experiments side by side: in which fields their specs differ, their figures, and whether each of the others is
+    better than the first, or the difference may be chance (McNemar's test)."""
+    if len(ids) < 2:
+        raise InvalidInput("Name two experiments at least.")
+    from service.cli import comparison, render
+
+    with connect(server) as client:
+        compared = comparison.look(client, ids)
+    if json_:
+        typer.echo(json.dumps(comparison.document(compared), indent=2))
+        return
+    for part in comparison.shown(compared):
+        render.console.print(part)
 
 
 @app.command()
@@ -170,32 +194,3 @@ def _watch(experiment_id: int, json_: bool, server: str | None) -> None:
             render.console.print(render.summary(item))
     if item.state != State.SUCCEEDED:
         raise typer.Exit(1)
-
-
-def _read(file: Path | None) -> dict[str, Any]:
-    if file is None:
-        return {}
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        spec = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{file} cannot be read as JSON: {error}") from None
-    if not isinstance(spec, dict):
-        raise InvalidInput(f"{file} must hold a JSON object, an experiment's spec.")
-    return spec
-
-
-def _assign(spec: dict[str, Any], assignment: str) -> None:
-    path, equals, text = assignment.partition("=")
-    *parents, field = path.split(".")
-    if not equals or not field:
-        raise InvalidInput(f"--set {assignment}: write FIELD=VALUE, for example epochs=2")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text  # a bare word is a string
-    for parent in parents:
-        spec = spec.setdefault(parent, {})
-        if not isinstance(spec, dict):
-            raise InvalidInput(f"--set {assignment}: {parent} is not an object")
-    spec[field] = value

@@ -1,5 +1,7 @@
 """What an experiment can be made of."""
 
+from typing import Any
+
 from pydantic import Field
 
 from service.schemas.base import Schema
@@ -16,10 +18,27 @@ class Preset(Schema):
     published: dict[str, float] | None = Field(description="what the preset's source printed")
 
 
+class PublishedPoint(Schema):
+    """A row of a table that a sweep's source printed."""
+
+    params: dict[str, Any]
+    test_accuracy: float
+
+
+class SweepPreset(Schema):
+    """A named sweep with all its fields written out."""
+
+    name: str
+    summary: str
+    spec: dict[str, Any]
+    published: list[PublishedPoint]
+
+
 class Presets(Schema):
-    """All presets."""
+    """All presets: of experiments, and of sweeps."""
 
     items: list[Preset]
+    sweeps: list[SweepPreset]
 
 
 class Dataset(Schema):

@@ -34,6 +34,14 @@ class ErrorInfo(Schema):
     message: str
 
 
+class TrialOf(Schema):
+    """Where an experiment belongs in a sweep."""
+
+    sweep_id: int
+    trial: int
+    pruned_epoch: int | None = Field(description="after how many epochs the sweep ended it early, if it did")
+
+
 class Experiment(Schema):
     """An experiment's record."""
 
@@ -54,6 +62,7 @@ class Experiment(Schema):
     progress: Progress
     result: Result | None
     error: ErrorInfo | None
+    sweep: TrialOf | None = Field(default=None, description="the sweep that it is a trial of")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

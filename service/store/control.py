@@ -1,5 +1,7 @@
 """What an experiment's owner may ask for: cancel, pause, resume, retry, delete."""
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -10,14 +12,17 @@ from service.store import experiments, moves, wakeup
 from service.store.tables import Alias, Experiment
 
 
-def cancel(session: Session, experiment_id: int) -> Experiment:
+def cancel(session: Session, experiment_id: int, why: dict[str, Any] | None = None) -> Experiment:
     """End an experiment: at once if it waits; a running one is ended by its worker.
+
+    Args:
+        why: what its event shall say.
 
     Raises:
         UnknownExperiment: no experiment has this id. So for all functions here.
         IllegalTransition: it has ended already.
     """
-    return _end_or_ask(session, experiment_id, Request.CANCEL, State.CANCELLED)
+    return _end_or_ask(session, experiment_id, Request.CANCEL, State.CANCELLED, why)
 
 
 def pause(session: Session, experiment_id: int) -> Experiment:
@@ -81,18 +86,20 @@ def delete(session: Session, experiment_id: int) -> None:
     session.flush()
 
 
-def _end_or_ask(session: Session, experiment_id: int, request: Request, target: State) -> Experiment:
+def _end_or_ask(
+    session: Session, experiment_id: int, request: Request, target: State, why: dict[str, Any] | None = None
+) -> Experiment:
     experiment = experiments.locked(session, experiment_id)
     states.check(State(experiment.state), target)
     if experiment.state != State.RUNNING:
-        moves.move(session, experiment, target)
+        moves.move(session, experiment, target, data=why)
         return experiment
     if experiment.requested == request:
         return experiment
     if experiment.requested == Request.CANCEL:
         raise Conflict(f"Experiment {experiment_id} is being cancelled.")
     experiment.requested = request
-    moves.note(session, experiment, f"{request}_requested")
+    moves.note(session, experiment, f"{request}_requested", why)
     wakeup.call(session, wakeup.REQUESTED)
     return experiment
 

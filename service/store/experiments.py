@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import NotReached, UnknownExperiment
 from service.states import State
-from service.store.tables import EpochMetrics, Evaluation, Event, Experiment, Tag
+from service.store.tables import EpochMetrics, Evaluation, Event, Experiment, Tag, TrialExperiment
 
 MAX_ID = 2**31 - 1
 """Largest id of an experiment: its column is a 32-bit integer on Postgres."""
@@ -42,7 +42,13 @@ def locked(session: Session, experiment_id: int) -> Experiment:
 
 
 def page(
-    session: Session, *, state: State | None = None, tag: str | None = None, before: int | None = None, limit: int = 50
+    session: Session,
+    *,
+    state: State | None = None,
+    tag: str | None = None,
+    sweep: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
 ) -> Sequence[Experiment]:
     """At most `limit` experiments, newest first, that are older than the experiment `before`."""
     query = select(Experiment).order_by(Experiment.id.desc()).limit(limit)
@@ -50,6 +56,9 @@ def page(
         query = query.where(Experiment.state == state)
     if tag is not None:
         query = query.where(Experiment.id.in_(select(Tag.experiment_id).where(Tag.tag == tag)))
+    if sweep is not None:
+        of_sweep = select(TrialExperiment.experiment_id).where(TrialExperiment.sweep_id == sweep)
+        query = query.where(Experiment.id.in_(of_sweep))
     if before is not None:
         query = query.where(Experiment.id < before)
     return session.scalars(query).all()

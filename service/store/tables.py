@@ -4,12 +4,23 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, MetaData, String, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from service.card import Variant
 from service.schemas import AliasAction
-from service.states import Request, State
+from service.states import Request, State, SweepState
 from service.store.clock import UtcDateTime, now
 
 # JSON, not JSONB: specs come back with their fields in the order they were stored in.
@@ -79,6 +90,7 @@ class Experiment(Base):
     tag_rows: Mapped[list["Tag"]] = relationship(
         lazy="selectin", cascade="all, delete-orphan", passive_deletes=True, order_by="Tag.position"
     )
+    sweep: Mapped["TrialExperiment | None"] = relationship(lazy="selectin", viewonly=True)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", State), name="state_known"),
@@ -238,6 +250,7 @@ class Evaluation(Base):
     labels: Mapped[list[Any]]
     confusion_matrix: Mapped[list[Any]]
     per_class: Mapped[list[Any]]
+    expected_calibration_error: Mapped[float | None]
 
 
 class Artifact(Base):
@@ -313,3 +326,58 @@ class AliasChange(Base):
         CheckConstraint(_one_of("action", AliasAction), name="action_known"),
         CheckConstraint("number >= 1", name="number_counts"),
     )
+
+
+class Sweep(Base):
+    """Experiments that differ in what their trials say."""
+
+    __tablename__ = "sweeps"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    spec: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16), default=SweepState.RUNNING)
+    error_message: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now())
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", SweepState), name="state_known"),
+        CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="terminal_is_finished"),
+        Index("ix_sweeps_state", "state", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+class Trial(Base):
+    """A point of a sweep's space. What it came to is in its experiments, unless there could be none."""
+
+    __tablename__ = "trials"
+
+    sweep_id: Mapped[int] = mapped_column(ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    params: Mapped[dict[str, Any]]
+    pruned_epoch: Mapped[int | None]
+    error_message: Mapped[str | None]
+
+
+class TrialExperiment(Base):
+    """An experiment of a trial; there is one for each seed."""
+
+    __tablename__ = "trial_experiments"
+
+    experiment_id: Mapped[int] = _experiment_key()
+    sweep_id: Mapped[int]
+    trial: Mapped[int]
+
+    point: Mapped[Trial] = relationship(lazy="joined", innerjoin=True, viewonly=True)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["sweep_id", "trial"], ["trials.sweep_id", "trials.number"], ondelete="CASCADE"),
+        Index(None, "sweep_id", "trial"),
+    )
+
+    @property
+    def pruned_epoch(self) -> int | None:
+        """The epoch after which the sweep ended its trial early, if it did."""
+        return self.point.pruned_epoch

@@ -134,10 +134,17 @@ def test_an_impossible_spec_is_refused_with_its_field(api: httpx.Client, body: d
 
 
 def test_presets_are_complete_specs(api: httpx.Client) -> None:
-    [baseline] = api.get("/v1/presets").json()["items"]
-    assert baseline["parameters"] == 4_738_826
-    assert baseline["published"] == {"test_accuracy": 0.9903, "test_loss": 0.0277}
-    assert api.post("/v1/experiments", json=baseline["spec"]).status_code == 202
+    presets = api.get("/v1/presets").json()
+    named = {preset["name"]: preset for preset in presets["items"]}
+    assert named.keys() >= {"baseline", "batch-norm", "image-norm", "image-batch-norm", "extra-conv", "fast", "best"}
+    assert named["baseline"]["parameters"] == 4_738_826
+    assert named["baseline"]["published"] == {"test_accuracy": 0.9903, "test_loss": 0.0277}
+    for preset in named.values():
+        assert preset["summary"]
+        assert api.post("/v1/experiments", json=preset["spec"]).status_code == 202
+    [grid] = presets["sweeps"]
+    assert (grid["name"], len(grid["published"])) == ("grid", 8)
+    assert api.post("/v1/sweeps", json=grid["spec"]).status_code == 202
 
 
 def test_datasets_are_listed(api: httpx.Client, tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ CAUSES: dict[str, tuple[Callable[[httpx.Client], httpx.Response], int, str]] = {
     "a superscript id": (lambda api: api.get("/v1/experiments/²"), 404, "unknown_experiment"),
     "huge id": (lambda api: api.get(f"/v1/experiments/{2**31}"), 404, "unknown_experiment"),
     "huger id": (lambda api: api.post(f"/v1/experiments/{2**64}/cancel"), 404, "unknown_experiment"),
+    "an unknown sweep": (lambda api: api.get("/v1/sweeps/7"), 404, "unknown_sweep"),
+    "a sweep that is no number": (lambda api: api.get("/v1/sweeps/seven"), 404, "unknown_sweep"),
+    "a huge sweep": (lambda api: api.get(f"/v1/sweeps/{2**31}/trials.csv"), 404, "unknown_sweep"),
+    "cancelling a huge sweep": (lambda api: api.post(f"/v1/sweeps/{2**64}/cancel"), 404, "unknown_sweep"),
     "events of nothing": (lambda api: api.get("/v1/experiments/7/events"), 404, "unknown_experiment"),
     "bad Last-Event-ID": (
         lambda api: api.get(

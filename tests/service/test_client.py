@@ -14,6 +14,7 @@ from service.client import Client
 from service.errors import InvalidInput, ServiceError, Unreachable
 from service.schemas import Preprocess
 from service.specs.experiment import ExperimentSpec
+from service.specs.presets import PRESETS
 from service.store import control, queue, results, workers
 from service.store.database import migrate, open_engine, writing
 from service.store.leases import Lease
@@ -222,5 +223,5 @@ def test_models_and_aliases(client: Client, trained: int) -> None:
     client.delete_alias("staging")
     with pytest.raises(ServiceError, match="no alias 'staging'"):
         client.alias("staging")
-    assert [preset.name for preset in client.presets()] == ["baseline"]
+    assert [preset.name for preset in client.presets()] == list(PRESETS)
     assert {dataset.name for dataset in client.datasets()} == {"mnist", "optdigits"}

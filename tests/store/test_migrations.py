@@ -9,10 +9,11 @@ from sqlalchemy import Engine, MetaData, Table, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from service.errors import ConfigurationError, SchemaOutdated
+from service.specs.sweep import SweepSpec
 from service.states import State
-from service.store import control, experiments, results, workers
+from service.store import control, experiments, results, sweeps, workers
 from service.store.database import check_schema, migrate, writing
-from service.store.tables import IdempotencyKey
+from service.store.tables import IdempotencyKey, TrialExperiment
 from tests.store.support import (
     EXPIRED,
     all_rows,
@@ -131,6 +132,8 @@ def test_an_upgrade_keeps_every_row_and_value(old: Engine) -> None:
     for row in before["experiments"]:
         wanted = row.pop("cancel_requested") and row["state"] == "running"
         row |= {"max_attempts": 3, "not_before": None, "fingerprint": None, "requested": "cancel" if wanted else None}
+    for row in before["evaluations"]:
+        row["expected_calibration_error"] = None
     for row in before["aliases"]:
         row |= {"variant": "fp32", "number": 1, "shadows": None, "shadow_images": 0, "shadow_disagreements": 0}
     for name, rows in before.items():
@@ -147,7 +150,14 @@ def test_an_upgrade_keeps_every_row_and_value(old: Engine) -> None:
         (5, 1, None),
     ]
     assert {row["worker"] for row in after["attempts"]} == {"box:1"}
-    assert {name for name, rows in after.items() if not rows} == {"checkpoints", "workers", "idempotency_keys"}
+    assert {name for name, rows in after.items() if not rows} == {
+        "checkpoints",
+        "workers",
+        "idempotency_keys",
+        "sweeps",
+        "trials",
+        "trial_experiments",
+    }
 
 
 def test_what_was_there_before_an_upgrade_goes_on_after_it(old: Engine) -> None:
@@ -224,6 +234,9 @@ def test_going_back_and_forth_loses_nothing_that_both_versions_know(old: Engine)
 
 # At the newest version
 
+SWEEPS = ("sweeps", "trials", "trial_experiments")
+SWEEP = SweepSpec.model_validate({"base": {"preset": "baseline"}, "space": {"batch_size": [32]}})
+
 
 @pytest.fixture
 def new(database: Engine) -> Engine:
@@ -245,8 +258,11 @@ def new(database: Engine) -> Engine:
             transact(database, ask, lease.experiment_id)
     write(database, begun(database, name="failed"), fail)
     write(database, begun(database, name="cancelled"), cancelled)
-    submit(database, name="queued")
+    queued = submit(database, name="queued")
     with writing(database) as session:
+        sweep = sweeps.create(session, SWEEP)
+        sweeps.add_trial(session, sweep, {"batch_size": 32}, 1, [])
+        session.add(TrialExperiment(experiment_id=queued, sweep_id=sweep.id, trial=1))
         workers.register(session, name="box:1", host="box", pid=1, device="cpu", slots=1, version="0")
         session.add(IdempotencyKey(key="k", request_sha256="0" * 64, token="0" * 32, experiment_id=full.experiment_id))
     check_whole(database)
@@ -261,7 +277,7 @@ def test_the_version_before_keeps_what_its_aliases_mean(new: Engine) -> None:
     assert [(row["alias"], row["experiment_id"]) for row in after["aliases"]] == [
         (row["alias"], row["experiment_id"]) for row in before["aliases"]
     ]
-    changed = {"aliases", "alias_changes"}
+    changed = {"aliases", "alias_changes", "evaluations", *SWEEPS}
     assert {name: rows for name, rows in after.items() if name not in changed} == {
         name: rows for name, rows in before.items() if name not in changed
     }
@@ -282,10 +298,13 @@ def test_a_downgrade_keeps_what_the_older_version_knows(new: Engine) -> None:
         "workers",
         "idempotency_keys",
         "alias_changes",
+        *SWEEPS,
     }
     for row in before["aliases"]:
         for column in ("variant", "number", "shadows", "shadow_images", "shadow_disagreements"):
             del row[column]
+    for row in before["evaluations"]:
+        del row["expected_calibration_error"]
     for row in before["experiments"]:
         row["cancel_requested"] = row.pop("requested") == "cancel"
         row["state"] = DOWN.get(row["state"], row["state"])
@@ -301,6 +320,9 @@ def test_what_was_downgraded_can_be_upgraded_and_goes_on(new: Engine) -> None:
     migrate(new)
     after = content(new)
     assert [row["number"] for row in after["attempts"]] == [1, 1, 1]
+    # The older version did not know it.
+    for row in before["evaluations"]:
+        row["expected_calibration_error"] = None
     for name in ("experiment_tags", "metrics", "evaluations", "artifacts", "events"):
         assert after[name] == before[name], name
     assert [(row["alias"], row["number"], row["shadows"]) for row in after["aliases"]] == [

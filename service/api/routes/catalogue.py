@@ -6,13 +6,15 @@ from service import schemas
 from service.data.catalogue import CATALOGUE
 from service.specs.experiment import ExperimentSpec
 from service.specs.presets import PRESETS
+from service.specs.sweep import SweepSpec
+from service.specs.sweep_presets import SWEEP_PRESETS
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 
 @router.get("/presets")
 def presets() -> schemas.Presets:
-    """Named experiments, with every field written out."""
+    """Named experiments and sweeps, with every field written out."""
     items = []
     for preset in PRESETS.values():
         spec = ExperimentSpec.model_validate({"preset": preset.name})
@@ -25,7 +27,16 @@ def presets() -> schemas.Presets:
                 published=preset.published,
             )
         )
-    return schemas.Presets(items=items)
+    sweeps = [
+        schemas.SweepPreset(
+            name=preset.name,
+            summary=preset.summary,
+            spec=SweepSpec.model_validate({"preset": preset.name}).model_dump(mode="json"),
+            published=[schemas.PublishedPoint(**row._asdict()) for row in preset.published],
+        )
+        for preset in SWEEP_PRESETS.values()
+    ]
+    return schemas.Presets(items=items, sweeps=sweeps)
 
 
 @router.get("/datasets")

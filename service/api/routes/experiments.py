@@ -20,13 +20,14 @@ def index(
     database: Database,
     state: State | None = None,
     tag: Tag | None = None,
+    sweep: Annotated[int | None, Query(ge=1, le=experiments.MAX_ID, description="a sweep's id")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[int | None, Query(ge=1, le=experiments.MAX_ID, description="a page's `next_cursor`")] = None,
 ) -> schemas.Page:
     """Experiments, newest first."""
     with reading(database) as session:
         # One more than asked for tells whether a page follows.
-        found = experiments.page(session, state=state, tag=tag, before=cursor, limit=limit + 1)
+        found = experiments.page(session, state=state, tag=tag, sweep=sweep, before=cursor, limit=limit + 1)
         items = [schemas.Experiment.model_validate(experiment) for experiment in found[:limit]]
     return schemas.Page(items=items, next_cursor=str(items[-1].id) if len(found) > limit else None)
 
@@ -44,13 +45,6 @@ def metrics(experiment_id: ExperimentId, database: Database) -> schemas.Metrics:
     with reading(database) as session:
         found = experiments.metrics(session, experiment_id)
         return schemas.Metrics(items=[schemas.EpochMetrics.model_validate(row) for row in found])
-
-
-@router.get("/{experiment_id}/evaluation")
-def evaluation(experiment_id: ExperimentId, database: Database) -> schemas.Evaluation:
-    """What the exported model does with the test set."""
-    with reading(database) as session:
-        return schemas.Evaluation.model_validate(experiments.evaluation(session, experiment_id))
 
 
 @router.get("/{experiment_id}/attempts")

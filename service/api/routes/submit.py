@@ -4,14 +4,14 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
-from fastapi.exceptions import RequestValidationError
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service import schemas
+from service.api.checks import check_dataset
 from service.api.deps import Database
 from service.data.catalogue import CATALOGUE
-from service.specs.experiment import ExperimentSpec, Submission
+from service.specs.experiment import Submission
 from service.specs.fingerprint import digest, fingerprint
 from service.states import State
 from service.store import idempotency, queue, reuse, tables
@@ -41,7 +41,7 @@ def submit(
     submission: Submission, database: Database, response: Response, idempotency_key: IdempotencyKey = None
 ) -> schemas.Experiment:
     """Put an experiment into the queue."""
-    _check_dataset(submission)
+    check_dataset(submission)
     if idempotency_key is None:
         with writing(database) as session:
             experiment = schemas.Experiment.model_validate(_find_or_enqueue(session, submission))
@@ -76,16 +76,3 @@ def _find_or_enqueue(session: Session, submission: Submission) -> tables.Experim
         if found is not None:
             return found
     return queue.enqueue(session, spec)
-
-
-def _check_dataset(spec: ExperimentSpec) -> None:
-    """What only the catalogue knows about a spec."""
-    dataset = CATALOGUE.get(spec.dataset)
-    if dataset is None:
-        raise _refusal("dataset", f"there is no such dataset; there are: {', '.join(CATALOGUE)}")
-    if spec.train_limit is not None and spec.train_limit > dataset.train_images:
-        raise _refusal("train_limit", f"{dataset.name} has only {dataset.train_images:,} training images")
-
-
-def _refusal(field: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("body", field), "msg": message, "type": "value_error"}])

@@ -64,12 +64,12 @@ FROM base AS api
 WORKDIR /src
 COPY pyproject.toml uv.lock ./
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=uv,source=/uv/bin/uv,target=/usr/local/bin/uv \
-    uv sync --frozen --no-dev --no-install-project
+    uv sync --frozen --no-dev --extra sweep --no-install-project
 COPY README.md ./
 COPY service service
 COPY migrations migrations
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=bind,from=uv,source=/uv/bin/uv,target=/usr/local/bin/uv \
-    uv sync --frozen --no-dev --no-editable
+    uv sync --frozen --no-dev --extra sweep --no-editable
 WORKDIR /data
 USER 10001:10001
 EXPOSE 8000

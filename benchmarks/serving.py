@@ -244,11 +244,12 @@ def main() -> int:
             for contender in contenders.contenders(material, arguments.processes, litserve_python):
                 measured |= measure(contender, arguments.seconds)
             rounds.append(measured | measure_raw(material.onnx, arguments.processes, arguments.seconds))
-    found = {cell: _median([each[cell] for each in rounds]) for cell in rounds[0]}
-    judged = targets.judge(lines(arguments.processes), rounds)
+            # After every round: it would be a pity about a quarter of an hour.
+            found = {cell: _median([each[cell] for each in rounds]) for cell in rounds[0]}
+            judged = targets.judge(lines(arguments.processes), rounds)
+            output.save(arguments.json, _as_json(rounds, found, judged))
     show(found)
     targets.show(judged)
-    output.save(arguments.json, _as_json(rounds, found, judged))
     return 1 if any(of.failed for of in found.values()) else 0
 
 

@@ -68,6 +68,7 @@ def submit(
 def list_(
     state: Annotated[State | None, typer.Option(help="Only experiments in this state.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only experiments with this tag.")] = None,
+    sweep: Annotated[int | None, typer.Option(min=1, help="Only a sweep's trials.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     json_: Json = False,
     server: Server = None,
@@ -76,7 +77,7 @@ def list_(
     from service.cli import render
 
     with connect(server) as client:
-        items = list(client.experiments(state=state, tag=tag, limit=limit))
+        items = list(client.experiments(state=state, tag=tag, sweep=sweep, limit=limit))
     if json_:
         typer.echo(json.dumps([item.model_dump(mode="json") for item in items], indent=2))
     elif items:

@@ -165,6 +165,8 @@ class TestCommands:
         [first] = [line for line in said(run("sweep", "show", "1")).splitlines() if "0.7400" in line]
         assert first.split() == ["4", "succeeded", "1", "64", "0.7400", "0.3700", "1", "4"]
         assert "sizes" in said(run("sweep", "list"))
+        assert len(json.loads(said(run("experiment", "list", "--sweep", 1, "--json")))) == 4
+        assert "No experiments" in said(run("experiment", "list", "--sweep", 2))
         assert json.loads(said(run("sweep", "show", "1", "--json")))["best"]["value"] == pytest.approx(0.74)
         assert said(run("sweep", "show", "1", "--csv")) == api.get("/v1/sweeps/1/trials.csv").text
 

@@ -140,7 +140,7 @@ def _follow(client: "Client", sweep_id: int) -> "schemas.SweepDetails":
             for trial in sorted(sweep.trials, key=lambda trial: trial.number):
                 if trial.state not in OPEN_TRIALS and trial.number not in told:
                     told.add(trial.number)
-                    bar.console.print(_line(trial))
+                    bar.console.print(_line(trial), soft_wrap=True)
             if sweep.state != SweepState.RUNNING:
                 return sweep
             time.sleep(LOOK_SECONDS)

@@ -6,10 +6,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from service.specs.augmentation import Augmentation
 from service.specs.base import Spec
 from service.specs.layers import Layer
 from service.specs.optimizers import Adadelta, Optimizer
 from service.specs.presets import PRESETS, fill
+from service.specs.schedules import Cosine, Schedule
 from service.specs.shapes import INPUT_SHAPE, ImpossibleLayer, Shape, after, classifier, sizes
 
 MAX_PARAMETERS = 100_000_000
@@ -97,14 +99,6 @@ class EarlyStopping(Spec):
     restore_best: bool = True
 
 
-class Augmentation(Spec):
-    """Random changes to training images. Never part of the exported model."""
-
-    shift: float = Field(default=0.0, ge=0, le=0.5, description="furthest move, as a fraction of height and width")
-    rotation: float = Field(default=0.0, ge=0, le=180, description="largest turn either way, in degrees")
-    zoom: float = Field(default=0.0, ge=0, lt=1, description="largest change of size either way, as a fraction")
-
-
 class ExperimentSpec(Spec):
     """One experiment. `preset` fills in whatever is not given; otherwise only `model` is required."""
 
@@ -137,7 +131,17 @@ class ExperimentSpec(Spec):
     )
     model: ModelSpec
     optimizer: Optimizer = Adadelta()
+    schedule: Schedule | None = Field(
+        default=None, description="how the learning rate moves; null: it stays what the optimizer says"
+    )
     loss: Literal["categorical_crossentropy", "mse"] = "categorical_crossentropy"
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="part of a training label that is spread over all digits (Szegedy et al. 2016, arXiv:1512.00567); "
+        "validation and test loss are without it",
+    )
     batch_size: int = Field(default=128, ge=1, le=16384)
     epochs: int = Field(default=6, ge=1, le=10_000)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -169,6 +173,21 @@ class ExperimentSpec(Spec):
     @classmethod
     def _without_repeats(cls, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
+
+    @model_validator(mode="after")
+    def _smooths_labels_of_a_cross_entropy(self) -> Self:
+        if self.label_smoothing and self.loss != "categorical_crossentropy":
+            message = "label smoothing needs the loss categorical_crossentropy"
+            raise _refusal("nothing_to_smooth", message, ("label_smoothing",), self.label_smoothing)
+        return self
+
+    @model_validator(mode="after")
+    def _warms_up_in_its_epochs(self) -> Self:
+        if isinstance(self.schedule, Cosine) and self.schedule.warmup_epochs > self.epochs:
+            message = f"the rate cannot rise for longer than the {self.epochs} epoch(s) of the training"
+            field = ("schedule", "cosine", "warmup_epochs")
+            raise _refusal("warmup_too_long", message, field, self.schedule.warmup_epochs)
+        return self
 
     @model_validator(mode="after")
     def _stops_by_what_it_watches(self) -> Self:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from service.specs.experiment import Augmentation, ExperimentSpec
+from service.specs.experiment import ExperimentSpec
 from service.specs.layers import (
     ActivationLayer,
     AveragePooling2D,
@@ -20,6 +20,7 @@ from service.specs.layers import (
 )
 from service.specs.optimizers import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 from service.specs.shapes import CLASSES, INPUT_SHAPE
+from service.train.augmentation import augmentations
 
 LAYERS = {
     Conv2D: keras.layers.Conv2D,
@@ -71,7 +72,7 @@ def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequent
 
     The optimizer's and the metrics' variables exist already, so that a checkpoint's values can be put into them.
     """
-    trained = keras.Sequential([keras.Input(INPUT_SHAPE), *_augmentations(spec.augmentation, spec.seed), model])
+    trained = keras.Sequential([keras.Input(INPUT_SHAPE), *augmentations(spec.augmentation, spec.seed), model])
     trained.compile(
         optimizer=optimizer(spec.optimizer), loss=spec.loss, metrics=[keras.metrics.CategoricalAccuracy("accuracy")]
     )
@@ -85,18 +86,3 @@ def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequent
 def optimizer(spec: Optimizer) -> keras.optimizers.Optimizer:
     """The Keras optimizer with every parameter of the spec given to it."""
     return OPTIMIZERS[type(spec)](**spec.model_dump(exclude={"name"}))
-
-
-def _augmentations(spec: Augmentation | None, seed: int) -> list[keras.layers.Layer]:
-    if spec is None:
-        return []
-    # The ground of a digit is black: what is moved in from outside is 0.
-    ground = {"fill_mode": "constant", "fill_value": 0.0, "seed": seed}
-    layers: list[keras.layers.Layer] = []
-    if spec.shift:
-        layers.append(keras.layers.RandomTranslation(spec.shift, spec.shift, **ground))
-    if spec.rotation:
-        layers.append(keras.layers.RandomRotation(spec.rotation / 360, **ground))
-    if spec.zoom:
-        layers.append(keras.layers.RandomZoom(spec.zoom, **ground))
-    return layers

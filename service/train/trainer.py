@@ -34,7 +34,8 @@ def fit(
         Diverged: the training loss became NaN or infinite.
     """
     spec = training.spec
-    pixels, targets = as_input(train), _one_hot(train)
+    # Smoothed here and not in the loss: the validation loss is the plain one, as the test loss is.
+    pixels, targets = as_input(train), _smoothed(_one_hot(train), spec.label_smoothing)
     watched = None if validation is None else (as_input(validation), _one_hot(validation))
 
     while not training.is_over:
@@ -78,6 +79,11 @@ def as_input(split: Split) -> NDArray[np.uint8]:
 
 def _one_hot(split: Split) -> NDArray[np.float32]:
     return np.eye(CLASSES, dtype=np.float32)[split.labels]
+
+
+def _smoothed(targets: NDArray[np.float32], smoothing: float) -> NDArray[np.float32]:
+    """The targets with a part of each spread evenly over all classes."""
+    return targets * np.float32(1 - smoothing) + np.float32(smoothing / CLASSES)
 
 
 def _metrics(epoch: int, history: dict[str, list[float]], seconds: float, model: keras.Sequential) -> EpochMetrics:

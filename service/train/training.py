@@ -9,6 +9,7 @@ from service.schemas import EpochMetrics
 from service.specs.experiment import ExperimentSpec
 from service.train.checkpoint import Arrays, Position, Snapshot, Unusable
 from service.train.early_stopping import Stopper
+from service.train.schedules import Rate
 
 
 class Training:
@@ -32,6 +33,9 @@ class Training:
         self.seconds = 0.0
         self.stopper = Stopper(spec.early_stopping) if spec.early_stopping else None
         self._sums: Arrays = []
+        if spec.schedule:
+            # It counts the optimizer's iterations, which are in every checkpoint.
+            model.optimizer.learning_rate = Rate(spec, self.steps)
 
     @property
     def fraction(self) -> float:

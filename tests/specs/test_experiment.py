@@ -60,7 +60,9 @@ def test_only_the_model_is_required() -> None:
         "rescale": 1 / 255,
         "model": {"layers": [FLATTEN]},
         "optimizer": {"name": "adadelta", "learning_rate": 1.0, "rho": 0.95, "epsilon": 1e-7},
+        "schedule": None,
         "loss": "categorical_crossentropy",
+        "label_smoothing": 0.0,
         "batch_size": 128,
         "epochs": 6,
         "seed": 0,
@@ -84,6 +86,35 @@ def test_only_the_model_is_required() -> None:
 )
 def test_every_optimizer_parameter_is_written_out_with_keras_2_s_default(name: str, defaults: dict[str, Any]) -> None:
     assert spec(optimizer={"name": name}).optimizer.model_dump() == {"name": name} | defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("cosine", {"warmup_epochs": 0.0, "final_fraction": 0.0}),
+        ("one_cycle", {"warmup_fraction": 0.3, "start_fraction": 0.04, "final_fraction": 0.0}),
+    ],
+)
+def test_every_schedule_has_its_defaults(name: str, defaults: dict[str, Any]) -> None:
+    schedule = spec(schedule={"name": name}).schedule
+    assert schedule is not None
+    assert schedule.model_dump() == {"name": name} | defaults
+
+
+def test_elastic_distortions_are_the_paper_s_where_nothing_is_said() -> None:
+    augmentation = {"shift": 0.0, "rotation": 0.0, "zoom": 0.0, "elastic": {"alpha": 34.0, "sigma": 4.0}}
+    assert spec(augmentation={"elastic": {}}).model_dump()["augmentation"] == augmentation
+
+
+LATER_FIELDS = ("schedule", "label_smoothing")
+
+
+def test_a_spec_that_was_stored_before_there_were_schedules_can_be_read() -> None:
+    """Its training is what it was: the rate stays, labels are not smoothed, strokes are not bent."""
+    stored = spec(augmentation={"shift": 0.1}).model_dump(mode="json")
+    old = {field: value for field, value in stored.items() if field not in LATER_FIELDS}
+    old["augmentation"] = {"shift": 0.1, "rotation": 0.0, "zoom": 0.0}
+    assert ExperimentSpec.model_validate(old).model_dump(mode="json") == stored
 
 
 # What is given
@@ -120,7 +151,10 @@ def test_a_spec_cannot_be_changed() -> None:
         ("validation", {"on": "none"}),
         ("validation", {"on": "test"}),
         ("early_stopping", {}),
-        ("augmentation", {"shift": 0.5, "rotation": 180, "zoom": 0.99}),
+        ("augmentation", {"shift": 0.5, "rotation": 180, "zoom": 0.99, "elastic": {"alpha": 1000, "sigma": 0.5}}),
+        ("schedule", {"name": "cosine", "warmup_epochs": 6, "final_fraction": 1}),
+        ("schedule", {"name": "one_cycle", "warmup_fraction": 0, "start_fraction": 0, "final_fraction": 1}),
+        ("label_smoothing", 0.99),
         ("precision", "mixed_bfloat16"),
         ("loss", "mse"),
     ],
@@ -167,6 +201,12 @@ def test_what_is_just_possible_is_accepted(field: str, value: Any) -> None:
         ("optimizer", "adam"),
         ("loss", "mean_absolute_error"),
         ("loss", "MSE"),
+        ("schedule", "cosine"),
+        ("schedule", []),
+        ("label_smoothing", -0.1),
+        ("label_smoothing", 1),
+        ("label_smoothing", None),
+        ("label_smoothing", "0.1"),
         ("batch_size", 0),
         ("batch_size", 16385),
         ("batch_size", "128"),
@@ -227,6 +267,17 @@ def test_a_bad_value_is_refused_and_its_field_named(field: str, value: Any) -> N
         ("augmentation", {"rotation": 181}, ("augmentation", "rotation")),
         ("augmentation", {"zoom": 1}, ("augmentation", "zoom")),
         ("augmentation", {"flip": True}, ("augmentation", "flip")),
+        ("augmentation", {"elastic": True}, ("augmentation", "elastic")),
+        ("augmentation", {"elastic": {"alpha": 0}}, ("augmentation", "elastic", "alpha")),
+        ("augmentation", {"elastic": {"sigma": 29}}, ("augmentation", "elastic", "sigma")),
+        ("schedule", {}, ("schedule",)),
+        ("schedule", {"name": "step"}, ("schedule",)),
+        ("schedule", {"name": "cosine", "warmup_epochs": -1}, ("schedule", "cosine", "warmup_epochs")),
+        ("schedule", {"name": "cosine", "warmup_epochs": 6.5}, ("schedule", "cosine", "warmup_epochs")),
+        ("schedule", {"name": "cosine", "final_fraction": 1.1}, ("schedule", "cosine", "final_fraction")),
+        ("schedule", {"name": "cosine", "warmup_fraction": 0.1}, ("schedule", "cosine", "warmup_fraction")),
+        ("schedule", {"name": "one_cycle", "warmup_fraction": 1}, ("schedule", "one_cycle", "warmup_fraction")),
+        ("schedule", {"name": "one_cycle", "start_fraction": -1}, ("schedule", "one_cycle", "start_fraction")),
     ],
 )  # fmt: skip
 def test_a_bad_value_inside_an_object_is_refused_and_its_field_named(
@@ -249,6 +300,13 @@ def test_early_stopping_needs_something_to_watch() -> None:
     field, message = refused_field(early_stopping={}, validation={"on": "none"})
     assert field == ("early_stopping",)
     assert "validation" in message
+
+
+def test_labels_are_smoothed_for_a_cross_entropy_only() -> None:
+    field, message = refused_field(label_smoothing=0.1, loss="mse")
+    assert field == ("label_smoothing",)
+    assert "categorical_crossentropy" in message
+    assert spec(label_smoothing=0, loss="mse").label_smoothing == 0
 
 
 # Layers
@@ -399,6 +457,10 @@ requests = st.fixed_dictionaries(
         ),
         "batch_size": st.integers(1, 16384),
         "epochs": st.integers(1, 10_000),
+        "schedule": st.none()
+        | st.fixed_dictionaries({"name": st.just("cosine")}, optional={"warmup_epochs": st.floats(0, 1)})
+        | st.fixed_dictionaries({"name": st.just("one_cycle")}, optional={"warmup_fraction": fractions}),
+        "label_smoothing": fractions,
         "seed": st.integers(0, 2**31 - 1),
         "validation": st.sampled_from([{"on": "test"}, {"on": "split"}, {"on": "split", "fraction": 0.25}]),
         "early_stopping": st.none() | st.fixed_dictionaries({}, optional={"patience": st.integers(1, 1000)}),
@@ -426,6 +488,7 @@ def test_what_was_asked_for_is_in_the_resolved_spec(request: dict[str, Any]) -> 
         "validation",
         "early_stopping",
         "augmentation",
+        "schedule",
     }:
         assert document[field] == request[field]
     for layer, wanted in zip(document["model"]["layers"], request["model"]["layers"], strict=True):

@@ -45,6 +45,83 @@ def test_the_baseline_is_the_notebook_s_first_model() -> None:
     assert spec.validation.on == "test"
 
 
+CONVOLUTIONS = ["conv2d 32", "conv2d 64"]
+REST = ["dropout 0.25", "flatten", "dense 128", "dropout 0.5"]
+NORMALISED = [
+    "conv2d 32",
+    "batch_normalization",
+    "conv2d 64",
+    "batch_normalization",
+    "dropout 0.25",
+    "flatten",
+    "dense 128",
+    "batch_normalization",
+    "dropout 0.5",
+]
+ADAM = {"name": "adam", "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+TWICE = 1 / 65_025
+"""Pixels divided by 255, and once more."""
+
+NOTEBOOK: dict[str, tuple[list[str], dict[str, Any], float, dict[str, float] | None]] = {
+    "baseline": (CONVOLUTIONS + REST, ADADELTA, 1 / 255, {"test_accuracy": 0.9903, "test_loss": 0.0277}),
+    # The notebook printed the baseline's score in its place.
+    "batch-norm": (NORMALISED, ADADELTA, 1 / 255, None),
+    "image-norm": (CONVOLUTIONS + REST, ADAM, TWICE, {"test_accuracy": 0.954}),
+    "image-batch-norm": (NORMALISED, ADADELTA, TWICE, {"test_accuracy": 0.889}),
+    "extra-conv": ([*CONVOLUTIONS, "conv2d 32", *REST], ADADELTA, 1 / 255, {"test_accuracy": 0.9911}),
+}
+
+
+@pytest.mark.parametrize("name", NOTEBOOK)
+def test_the_notebook_s_models_differ_by_what_they_did(name: str) -> None:
+    layers, optimizer, rescale, published = NOTEBOOK[name]
+    spec = ExperimentSpec.model_validate({"preset": name}).model_dump(mode="json")
+    assert [named(layer) for layer in spec["model"]["layers"]] == layers
+    assert (spec["optimizer"], PRESETS[name].published) == (optimizer, published)
+    assert spec["rescale"] == pytest.approx(rescale, rel=1e-12)
+    # In all else they are the baseline.
+    shared = spec.keys() - {"preset", "name", "model", "optimizer", "rescale"}
+    assert {field: spec[field] for field in shared} == {field: baseline()[field] for field in shared}
+
+
+def named(layer: dict[str, Any]) -> str:
+    """A layer's type and its one number; all convolutions are 3×3 and all sums go through relu."""
+    match layer["type"]:
+        case "conv2d":
+            assert (layer["kernel_size"], layer["strides"], layer["padding"]) == ([3, 3], [1, 1], "valid")
+            assert (layer["activation"], layer["use_bias"]) == ("relu", True)
+            return f"conv2d {layer['filters']}"
+        case "dense":
+            assert (layer["activation"], layer["use_bias"]) == ("relu", True)
+            return f"dense {layer['units']}"
+        case "dropout":
+            return f"dropout {layer['rate']}"
+        case "batch_normalization":
+            # The same defaults in Keras 2.3 and Keras 3.
+            assert (layer["momentum"], layer["epsilon"]) == (0.99, 1e-3)
+    return str(layer["type"])
+
+
+def test_it_is_said_where_the_notebook_misled() -> None:
+    assert "never shown" in PRESETS["batch-norm"].summary
+    assert all("twice" in PRESETS[name].summary for name in ("image-norm", "image-batch-norm"))
+
+
+@pytest.mark.parametrize("name", ["fast", "best"])
+def test_what_is_not_the_notebook_s_has_no_published_figures(name: str) -> None:
+    assert PRESETS[name].published is None
+    assert ExperimentSpec.model_validate({"preset": name}).validation.on != "test"
+
+
+def test_a_schedule_is_completed_as_long_as_it_is_the_preset_s_kind() -> None:
+    fast = ExperimentSpec.model_validate({"preset": "fast"}).model_dump()["schedule"]
+    quicker = ExperimentSpec.model_validate({"preset": "fast", "schedule": {"warmup_fraction": 0.5}})
+    assert quicker.model_dump()["schedule"] == fast | {"warmup_fraction": 0.5}
+    other = ExperimentSpec.model_validate({"preset": "fast", "schedule": {"name": "cosine"}})
+    assert other.model_dump()["schedule"] == {"name": "cosine", "warmup_epochs": 0.0, "final_fraction": 0.0}
+    assert ExperimentSpec.model_validate({"preset": "fast", "schedule": None}).schedule is None
+
+
 def test_what_is_given_takes_the_place_of_the_preset_s() -> None:
     given = {"name": "quick look", "epochs": 2, "train_limit": 5000, "tags": ["a"], "loss": "mse", "batch_size": 64}
     assert baseline(**given) == baseline() | given

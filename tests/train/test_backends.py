@@ -83,7 +83,8 @@ def test_jax_goes_on_exactly_from_a_checkpoint(make_spec, tmp_path: Path) -> Non
     ]
     spec = make_spec(
         model={"layers": layers},
-        augmentation={"shift": 0.1, "rotation": 10, "zoom": 0.1},
+        augmentation={"shift": 0.1, "rotation": 10, "zoom": 0.1, "elastic": {}},
+        schedule={"name": "cosine", "warmup_epochs": 1},
         train_limit=150,
         # A demand that no epoch after the first can meet.
         early_stopping={"patience": 1, "min_delta": 1000.0},

@@ -40,6 +40,12 @@ SPECS: dict[str, dict[str, Any]] = {
     "adadelta": {"optimizer": {"name": "adadelta"}},
     "momentum": {"optimizer": {"name": "sgd", "momentum": 0.9, "nesterov": True}},
     "half precision": {"precision": "mixed_float16"},
+    "cosine, elastic": {
+        "schedule": {"name": "cosine", "warmup_epochs": 0.5, "final_fraction": 0.1},
+        "augmentation": {"elastic": {}},
+        "label_smoothing": 0.1,
+    },
+    "one cycle": {"schedule": {"name": "one_cycle"}, "optimizer": {"name": "sgd", "momentum": 0.9}},
 }
 
 

@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: demo test lint up install clean
 
-demo: install  ## train a model and classify a digit with it, in about two minutes
+demo: install  ## train a model and classify a digit with it, in about a minute
 	$(UV) run --no-sync numeral demo
 
 test: install  ## everything that CI runs besides lint

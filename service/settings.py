@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         le=256,
         description="Threads that classify in one API process; by default its share of the processors it may use.",
     )
-    max_batch: int = Field(default=16, ge=1, le=1024, description="Most images that are classified in one go.")
+    max_batch: int = Field(default=32, ge=1, le=1024, description="Most images that are classified in one go.")
     max_waiting_requests: int = Field(
         default=256,
         ge=1,

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from service.cli import demo, doctor, experiments, models, predict, serving, sweeps, workers
+from service.cli import demo, doctor, experiments, models, notebook, predict, serving, sweeps, workers
 from service.errors import NumeralError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(serving.db, name="db")
 app.add_typer(experiments.app, name="experiment")
 app.add_typer(sweeps.app, name="sweep")
 app.add_typer(models.app, name="model")
+app.add_typer(notebook.app, name="notebook")
 
 
 def main() -> None:

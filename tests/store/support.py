@@ -14,12 +14,13 @@ from sqlalchemy.orm import Session
 from service import schemas
 from service.promotion import AliasTarget
 from service.specs.experiment import ExperimentSpec
+from service.specs.sweep import SweepSpec
 from service.states import TRANSITIONS, State
-from service.store import aliases, attempts, checkpoints, control, experiments, queue, results
+from service.store import aliases, attempts, checkpoints, control, experiments, queue, results, sweeps
 from service.store.clock import now
 from service.store.database import migrating, migrations, reading, writing
 from service.store.leases import Lease
-from service.store.tables import Alias, Attempt, Base, Event, Experiment
+from service.store.tables import Alias, Attempt, Base, Event, Experiment, TrialExperiment
 
 EXPIRED = -1.0
 """Seconds of a lease that has run out when it is given."""
@@ -185,6 +186,17 @@ def write(database: Engine, lease: Lease, *steps: Step) -> int:
 
 
 # What an owner does
+
+SWEEP = SweepSpec.model_validate({"base": {"preset": "baseline"}, "space": {"batch_size": [32]}})
+
+
+def make_trial(session: Session, *experiment_ids: int) -> None:
+    """A sweep with one trial, which these experiments belong to."""
+    sweep = sweeps.create(session, SWEEP)
+    sweeps.add_trial(session, sweep, {"batch_size": 32}, 1, [])
+    for experiment_id in experiment_ids:
+        session.add(TrialExperiment(experiment_id=experiment_id, sweep_id=sweep.id, trial=1))
+    session.flush()
 
 
 def set_alias(session: Session, alias: str, experiment_id: int, **given: Any) -> Alias:

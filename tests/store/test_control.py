@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from service import states
 from service.errors import Conflict, IllegalTransition, UnknownExperiment
-from service.specs.sweep import SweepSpec
 from service.states import TERMINAL, TRANSITIONS, State
-from service.store import checkpoints, control, idempotency, queue, registry, results, sweeps
+from service.store import checkpoints, control, idempotency, queue, registry, results
 from service.store.database import writing
-from service.store.tables import Base, Evaluation, Experiment, TrialExperiment
+from service.store.tables import Base, Evaluation, Experiment
 from tests.store.support import (
     EVALUATION,
     EXPIRED,
@@ -32,6 +31,7 @@ from tests.store.support import (
     history,
     look,
     lose,
+    make_trial,
     metrics,
     outcomes,
     reclaim,
@@ -279,7 +279,6 @@ def refers_to_experiments(table: Any) -> bool:
     return any(key.column.table.name == "experiments" for key in table.foreign_keys)
 
 
-SWEEP = SweepSpec.model_validate({"base": {"preset": "baseline"}, "space": {"batch_size": [32]}})
 REFERRING = [table for table in Base.metadata.sorted_tables if refers_to_experiments(table)]
 
 
@@ -292,9 +291,7 @@ def full(database: Engine) -> int:
     transact(database, results.lose, lease, "process_exited", "It is gone.", b"ah\n", 0)
     with writing(database) as session:
         session.add(Evaluation(experiment_id=experiment_id, **EVALUATION.model_dump(exclude={"top_confusions"})))
-        sweep = sweeps.create(session, SWEEP)
-        sweeps.add_trial(session, sweep, {"batch_size": 32}, 1, [])
-        session.add(TrialExperiment(experiment_id=experiment_id, sweep_id=sweep.id, trial=1))
+        make_trial(session, experiment_id)
         key = idempotency.claim(session, f"key-{experiment_id}", "0" * 64)
         assert isinstance(key, idempotency.Claim)
         idempotency.complete(session, key, experiment_id)

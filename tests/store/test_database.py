@@ -13,7 +13,19 @@ from service.store import experiments, queue
 from service.store.clock import now
 from service.store.database import open_engine, reading, writing
 from service.store.tables import Attempt, Checkpoint, Event, Experiment, IdempotencyKey
-from tests.store.support import all_rows, begun, epoch, set_alias, spec, start, submit, succeed, transact, write
+from tests.store.support import (
+    all_rows,
+    begun,
+    epoch,
+    make_trial,
+    set_alias,
+    spec,
+    start,
+    submit,
+    succeed,
+    transact,
+    write,
+)
 
 sqlite_only = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
@@ -172,12 +184,13 @@ def test_deleting_a_row_deletes_all_that_refers_to_it_and_nothing_else(database:
             key = {"key": f"key-{experiment_id}", "request_sha256": "0" * 64, "token": "0" * 32}
             session.add(IdempotencyKey(experiment_id=experiment_id, **key))
             session.add(Checkpoint(experiment_id=experiment_id, epoch=1, fraction=0.5, size=1, content=b"x"))
+        make_trial(session, gone, kept)
 
     def owners() -> dict[str, set[int]]:
         return {
             name: {row.experiment_id for row in rows}
             for name, rows in all_rows(database).items()
-            if name not in ("experiments", "workers", "alias_changes")
+            if name not in ("experiments", "workers", "alias_changes", "sweeps", "trials")
         }
 
     before, told = owners(), all_rows(database)["alias_changes"]

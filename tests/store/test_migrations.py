@@ -9,11 +9,10 @@ from sqlalchemy import Engine, MetaData, Table, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from service.errors import ConfigurationError, SchemaOutdated
-from service.specs.sweep import SweepSpec
 from service.states import State
-from service.store import control, experiments, results, sweeps, workers
+from service.store import control, experiments, results, workers
 from service.store.database import check_schema, migrate, writing
-from service.store.tables import IdempotencyKey, TrialExperiment
+from service.store.tables import IdempotencyKey
 from tests.store.support import (
     EXPIRED,
     all_rows,
@@ -28,6 +27,7 @@ from tests.store.support import (
     let_expire,
     look,
     lose,
+    make_trial,
     outcomes,
     reclaim,
     schema,
@@ -235,7 +235,6 @@ def test_going_back_and_forth_loses_nothing_that_both_versions_know(old: Engine)
 # At the newest version
 
 SWEEPS = ("sweeps", "trials", "trial_experiments")
-SWEEP = SweepSpec.model_validate({"base": {"preset": "baseline"}, "space": {"batch_size": [32]}})
 
 
 @pytest.fixture
@@ -260,9 +259,7 @@ def new(database: Engine) -> Engine:
     write(database, begun(database, name="cancelled"), cancelled)
     queued = submit(database, name="queued")
     with writing(database) as session:
-        sweep = sweeps.create(session, SWEEP)
-        sweeps.add_trial(session, sweep, {"batch_size": 32}, 1, [])
-        session.add(TrialExperiment(experiment_id=queued, sweep_id=sweep.id, trial=1))
+        make_trial(session, queued)
         workers.register(session, name="box:1", host="box", pid=1, device="cpu", slots=1, version="0")
         session.add(IdempotencyKey(key="k", request_sha256="0" * 64, token="0" * 32, experiment_id=full.experiment_id))
     check_whole(database)

@@ -80,20 +80,26 @@ def pulses(session: Session) -> dict[int, tuple[int, int]]:
     return {sweep_id: (count, events) for sweep_id, count, events in session.execute(query)}
 
 
-def add_trial(session: Session, sweep: Sweep, params: Params, number: int, specs: Sequence[ExperimentSpec]) -> None:
+def add_trial(
+    session: Session, sweep: Sweep, params: Params, number: int, specs: Sequence[ExperimentSpec]
+) -> schemas.Trial:
     """A further trial, with its experiments in the queue."""
-    session.add(Trial(sweep_id=sweep.id, number=number, params=params))
+    trial = Trial(sweep_id=sweep.id, number=number, params=params)
+    session.add(trial)
     session.flush()
-    for spec in specs:
-        experiment = queue.enqueue(session, spec)
+    experiments = [queue.enqueue(session, spec) for spec in specs]
+    for experiment in experiments:
         session.add(TrialExperiment(experiment_id=experiment.id, sweep_id=sweep.id, trial=number))
     session.flush()
+    return _trial(trial, [_trial_experiment(experiment, {}, _maximises(sweep)) for experiment in experiments], [])
 
 
-def add_impossible(session: Session, sweep: Sweep, params: Params, number: int, message: str) -> None:
+def add_impossible(session: Session, sweep: Sweep, params: Params, number: int, message: str) -> schemas.Trial:
     """A further trial that no experiment can be made of."""
-    session.add(Trial(sweep_id=sweep.id, number=number, params=params, error_message=message))
+    trial = Trial(sweep_id=sweep.id, number=number, params=params, error_message=message)
+    session.add(trial)
     session.flush()
+    return _trial(trial, [], [])
 
 
 def prune(session: Session, sweep: Sweep, trial: schemas.Trial, epoch: int) -> None:
@@ -132,22 +138,9 @@ def trials(session: Session, sweep: Sweep) -> list[schemas.Trial]:
     """A sweep's trials and what they have come to, in the order in which they were begun."""
     experiments: dict[int, list[schemas.TrialExperiment]] = defaultdict(list)
     seconds: dict[int, list[float]] = defaultdict(list)
-    known = curves(session, sweep)
-    best = max if _maximises(sweep) else min
+    known, maximises = curves(session, sweep), _maximises(sweep)
     for number, row in _experiments(session, sweep):
-        curve = known.get(row.id, {})
-        best_epoch = best(curve, key=curve.__getitem__) if curve else None
-        experiments[number].append(
-            schemas.TrialExperiment(
-                id=row.id,
-                seed=row.spec["seed"],
-                state=State(row.state),
-                epochs=row.epoch,
-                value=None if best_epoch is None else curve[best_epoch],
-                best_epoch=best_epoch,
-                test_accuracy=row.test_accuracy,
-            )
-        )
+        experiments[number].append(_trial_experiment(row, known.get(row.id, {}), maximises))
         if row.train_seconds is not None:
             seconds[number].append(row.train_seconds)
     query = select(Trial).where(Trial.sweep_id == sweep.id).order_by(Trial.number)
@@ -229,6 +222,20 @@ def _experiments(session: Session, sweep: Sweep) -> Sequence[Any]:
         .order_by(TrialExperiment.trial, Experiment.id)
     )
     return [(row.trial, row) for row in session.execute(query)]
+
+
+def _trial_experiment(row: Any, curve: Curve, maximises: bool) -> schemas.TrialExperiment:
+    """Of an experiment, or the columns of one."""
+    best_epoch = (max if maximises else min)(curve, key=curve.__getitem__) if curve else None
+    return schemas.TrialExperiment(
+        id=row.id,
+        seed=row.spec["seed"],
+        state=State(row.state),
+        epochs=row.epoch,
+        value=None if best_epoch is None else curve[best_epoch],
+        best_epoch=best_epoch,
+        test_accuracy=row.test_accuracy,
+    )
 
 
 def _trial(row: Trial, experiments: list[schemas.TrialExperiment], seconds: list[float]) -> schemas.Trial:

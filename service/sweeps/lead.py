@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from service import schemas
-from service.specs.sweep import STORED, Params, SweepSpec
+from service.specs.sweep import STORED, SweepSpec
 from service.states import OPEN_TRIALS, SweepState, TrialState
 from service.store import sweeps, tables
 from service.store.database import writing
@@ -39,8 +39,7 @@ def step(database: Engine, sweep_id: int) -> None:
             sweeps.finish(session, sweep, SweepState.FAILED, message)
             return
         _prune(session, sweep, spec)
-        _begin(session, sweep, spec)
-        _finish(session, sweep, spec)
+        _finish(session, sweep, spec, _begin(session, sweep, spec))
 
 
 def _prune(session: Session, sweep: tables.Sweep, spec: SweepSpec) -> None:
@@ -52,7 +51,8 @@ def _prune(session: Session, sweep: tables.Sweep, spec: SweepSpec) -> None:
         sweeps.prune(session, sweep, trial, trial.epochs)
 
 
-def _begin(session: Session, sweep: tables.Sweep, spec: SweepSpec) -> None:
+def _begin(session: Session, sweep: tables.Sweep, spec: SweepSpec) -> list[schemas.Trial]:
+    """Begin trials while there is room for them; returns all that there are then."""
     trials = sweeps.trials(session, sweep)
     while len(trials) < spec.points and _open(trials) < spec.parallel:
         params, number = samplers.suggest(spec, trials), len(trials) + 1
@@ -60,14 +60,13 @@ def _begin(session: Session, sweep: tables.Sweep, spec: SweepSpec) -> None:
             specs = spec.experiments(params, number)
         except ValidationError as error:
             # Each value is possible, but not together.
-            sweeps.add_impossible(session, sweep, params, number, _said(error, params))
+            trials.append(sweeps.add_impossible(session, sweep, params, number, _said(error)))
         else:
-            sweeps.add_trial(session, sweep, params, number, specs)
-        trials = sweeps.trials(session, sweep)
+            trials.append(sweeps.add_trial(session, sweep, params, number, specs))
+    return trials
 
 
-def _finish(session: Session, sweep: tables.Sweep, spec: SweepSpec) -> None:
-    trials = sweeps.trials(session, sweep)
+def _finish(session: Session, sweep: tables.Sweep, spec: SweepSpec, trials: list[schemas.Trial]) -> None:
     if len(trials) < spec.points or _open(trials):
         return
     found = any(trial.state == TrialState.SUCCEEDED and trial.value is not None for trial in trials)
@@ -82,6 +81,6 @@ def _open(trials: list[schemas.Trial]) -> int:
     return sum(trial.state in OPEN_TRIALS for trial in trials)
 
 
-def _said(error: ValidationError, params: Params) -> str:
+def _said(error: ValidationError) -> str:
     first = error.errors()[0]
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -13,9 +13,12 @@ from service.api import problems
 from service.api.bodies import Bodies
 from service.api.leader import Leader
 from service.api.openapi import document_predictions
+from service.api.pages import experiments as experiment_pages
+from service.api.pages import static
 from service.api.predictions import Predictions
 from service.api.routes import (
     catalogue,
+    changes,
     control,
     evaluation,
     experiments,
@@ -78,6 +81,8 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
         responses=problems.RESPONSES,
     )
     app.state.settings = settings
@@ -96,6 +101,7 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
         control,
         sweeps,
         stream,
+        changes,
         files,
         catalogue,
         workers,
@@ -105,5 +111,8 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
         mlflow,
     ):
         app.include_router(module.router)
+    for page in (experiment_pages,):
+        app.include_router(page.router)
+    static.install(app)
     document_predictions(app)
     return app

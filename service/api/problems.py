@@ -45,12 +45,14 @@ def install(app: FastAPI, max_body_bytes: int) -> None:
     # Not FastAPI's max_body_size: that limiter stands outside all middleware, where nothing could shape its answer.
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=max_body_bytes)
     app.add_middleware(BodyLimitProblems)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
-    for kind in (errors.NumeralError, HTTPException, *AWAY, Exception):
-        app.add_exception_handler(kind, _handle)
+    for kind in (RequestValidationError, errors.NumeralError, HTTPException, *AWAY, Exception):
+        app.add_exception_handler(kind, answer)
 
 
-async def _handle(request: Request, error: Exception) -> Response:
+async def answer(request: Request, error: Exception) -> Response:
+    """The answer to a request that one of the app's routes could not answer."""
+    if isinstance(error, RequestValidationError):
+        return _invalid_request(request, error)
     return response(error, request.method, request.url.path)
 
 
@@ -121,8 +123,7 @@ def _numeral_error(error: errors.NumeralError, method: str, path: str) -> Respon
     return _unexpected(error, method, path)
 
 
-async def _invalid_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+def _invalid_request(request: Request, error: RequestValidationError) -> Response:
     kind = request.headers.get("Content-Type", "").lower()
     if error.body is not None and "json" not in kind:
         detail = f"Send the body as JSON, with Content-Type: application/json (it is {kind or 'missing'})."

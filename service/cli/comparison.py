@@ -1,7 +1,7 @@
 """`numeral experiment compare`: how experiments differ, what they came to, and whether that may be chance."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from service import schemas
 from service.cli.render import plain
 from service.client import Client
 from service.errors import ServiceError
+from service.specs.differences import differences
 from service.states import State
 
 Figures = dict[str, float | int | None]
@@ -50,16 +51,6 @@ def look(client: Client, ids: Sequence[int]) -> Compared:
         figures=[_figures(client, experiment) for experiment in experiments],
         against_first=[_against(client, ids[0], other) for other in ids[1:]],
     )
-
-
-def differences(specs: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The fields in which specs differ, by dotted path: the value in each, None where there is no such field.
-
-    Names are left out: they tell experiments apart, not what is done.
-    """
-    flat = [dict(_fields(spec)) for spec in specs]
-    rows = {path: [fields.get(path) for fields in flat] for path in _merged(flat) if path != "name"}
-    return {path: row for path, row in rows.items() if any(value != row[0] for value in row)}
 
 
 def document(compared: Compared) -> dict[str, Any]:
@@ -112,32 +103,6 @@ def _against(client: Client, first: int, other: int) -> schemas.Comparison | str
         if error.status != HTTPStatus.CONFLICT:
             raise
         return str(error)
-
-
-def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Each field with its dotted path, as problem documents name them: `model.layers[0].filters`."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _fields(inner, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        for index, inner in enumerate(value):
-            yield from _fields(inner, f"{path}[{index}]")
-    else:
-        yield path, value
-
-
-def _merged(specs: Iterable[Iterable[str]]) -> list[str]:
-    """All paths; one that only a later spec has comes after the one that it follows there."""
-    merged: list[str] = []
-    for paths in specs:
-        place = 0
-        for path in paths:
-            if path in merged:
-                place = merged.index(path) + 1
-            else:
-                merged.insert(place, path)
-                place += 1
-    return merged
 
 
 def _side_by_side(names: Sequence[str], rows: dict[str, list[str]]) -> Table:

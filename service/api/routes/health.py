@@ -29,9 +29,3 @@ def readyz(database: Database) -> Health:
 def metrics(telemetry: AppTelemetry) -> Response:
     """Prometheus's text format."""
     return Response(telemetry.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-@router.get("/", include_in_schema=False)
-def index() -> dict[str, str]:
-    """Where to go from here."""
-    return {"name": "numeral", "version": __version__, "documentation": "/docs", "openapi": "/openapi.json"}

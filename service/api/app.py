@@ -9,12 +9,10 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from service import __version__
-from service.api import problems
+from service.api import pages, problems
 from service.api.bodies import Bodies
 from service.api.leader import Leader
 from service.api.openapi import document_predictions
-from service.api.pages import experiments as experiment_pages
-from service.api.pages import static
 from service.api.predictions import Predictions
 from service.api.routes import (
     catalogue,
@@ -111,8 +109,6 @@ def create_app(settings: Settings, closing: Event | None = None) -> FastAPI:
         mlflow,
     ):
         app.include_router(module.router)
-    for page in (experiment_pages,):
-        app.include_router(page.router)
-    static.install(app)
+    pages.install(app)
     document_predictions(app)
     return app

@@ -1,0 +1,5 @@
+"""Compare."""
+
+from service.api.pages.base import pages
+
+router = pages()

@@ -1,0 +1,5 @@
+"""Draw."""
+
+from service.api.pages.base import pages
+
+router = pages()

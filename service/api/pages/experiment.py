@@ -1,0 +1,5 @@
+"""Experiment."""
+
+from service.api.pages.base import pages
+
+router = pages()

@@ -1,0 +1,5 @@
+"""Models."""
+
+from service.api.pages.base import pages
+
+router = pages()

@@ -1,0 +1,5 @@
+"""Submit."""
+
+from service.api.pages.base import pages
+
+router = pages()

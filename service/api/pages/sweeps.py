@@ -1,0 +1,5 @@
+"""Sweeps."""
+
+from service.api.pages.base import pages
+
+router = pages()

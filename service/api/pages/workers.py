@@ -1,0 +1,5 @@
+"""Workers."""
+
+from service.api.pages.base import pages
+
+router = pages()

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from service.states import State
+from service.store import experiments
 from service.store.experiments import MAX_ID
 from service.store.tables import EpochMetrics, Event, Experiment, Tag
 
@@ -26,6 +27,8 @@ _started = (
     .limit(1)
     .scalar_subquery()
 )
+
+_rows = select(Experiment, _best, _last, _seconds, _started)
 
 SORTS: Mapping[str, ColumnElement[Any]] = {
     "id": Experiment.id.expression,
@@ -91,19 +94,27 @@ def listing(
     total = session.scalars(select(func.count()).select_from(chosen.subquery())).one()
     column = SORTS[sort]
     order = column.desc() if descending else column.asc()
-    query = select(Experiment, _best, _last, _seconds, _started)
-    query = _filtered(query, state, tag, text).order_by(order.nulls_last(), Experiment.id.desc())
-    found = session.execute(query.offset(offset).limit(limit))
-    rows = [
-        Row(experiment, best, last, seconds, started["device"] if started else None)
-        for experiment, best, last, seconds, started in found
-    ]
-    return Listing(rows, total)
+    query = _filtered(_rows, state, tag, text).order_by(order.nulls_last(), Experiment.id.desc())
+    return Listing([_row(*found) for found in session.execute(query.offset(offset).limit(limit))], total)
+
+
+def row(session: Session, experiment_id: int) -> Row:
+    """One experiment.
+
+    Raises:
+        UnknownExperiment: no experiment has this id.
+    """
+    experiment = experiments.get(session, experiment_id)
+    return _row(*session.execute(_rows.where(Experiment.id == experiment.id)).one())
 
 
 def tags(session: Session) -> list[str]:
     """The tags that experiments have, by the alphabet, at most `MOST_TAGS`."""
     return list(session.scalars(select(Tag.tag).distinct().order_by(Tag.tag).limit(MOST_TAGS)))
+
+
+def _row(experiment: Experiment, best: float | None, last: float | None, seconds: float | None, started: Any) -> Row:
+    return Row(experiment, best, last, seconds, started["device"] if started else None)
 
 
 def _filtered(query: Select[Any], state: State | None, tag: str | None, text: str | None) -> Select[Any]:

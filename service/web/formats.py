@@ -43,11 +43,11 @@ def size(amount: int) -> str:
 
 
 def value(given: Any) -> str:
-    """A value of a spec: text as it is, all else as in JSON, floats in their shortest form."""
+    """A value of a spec: text as it is, floats to four figures, all else as in JSON."""
     if given is None:
         return ABSENT
     if isinstance(given, str):
         return given
     if isinstance(given, float):
-        return f"{given:.6g}"
+        return f"{given:.4g}"
     return json.dumps(given, ensure_ascii=False)

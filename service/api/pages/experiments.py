@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, StringConstraints
 
 from service import schemas
 from service.api.deps import Database
 from service.api.pages.base import pages
+from service.specs.experiment import PRINTABLE
 from service.states import State
 from service.store import overview
 from service.store.database import reading
@@ -19,7 +20,8 @@ router = pages()
 # A form sends its empty fields, too.
 _none_if_empty = BeforeValidator(lambda given: given or None)
 OptionalState = Annotated[State | None, _none_if_empty]
-OptionalText = Annotated[str | None, _none_if_empty, Query(max_length=200)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=PRINTABLE)]
+OptionalText = Annotated[Text | None, _none_if_empty]
 Sort = Annotated[str, Query(pattern=f"^-?({'|'.join(overview.SORTS)})$")]
 
 

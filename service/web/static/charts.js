@@ -44,13 +44,14 @@ export function drawLines(place, lines, { title, log = false, smoothing = 0, per
     const y = smoothed(line.y, smoothing);
     traces.push({ x: line.x, y, mode, name: escaped(line.name), line: style, hovertemplate: template, connectgaps: false });
   }
+  const epochs = Math.max(...lines.flatMap((line) => line.x));
   const axis = { gridcolor: colour("--rule"), zeroline: false, linecolor: colour("--rule") };
   const layout = {
     margin: { l: 52, r: 12, t: 8, b: 36 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: colour("--soft"), size: 12, family: "system-ui, sans-serif" },
-    xaxis: { ...axis, title: { text: "epoch", standoff: 4 }, tickformat: "d", rangemode: "tozero" },
+    xaxis: { ...axis, title: { text: "epoch", standoff: 4 }, dtick: epochs <= 12 ? 1 : undefined, tickformat: "d", rangemode: "tozero" },
     yaxis: { ...axis, type: log ? "log" : "linear", tickformat: percent ? ".0%" : undefined, hoverformat: percent ? ".2%" : undefined },
     hovermode: lines.length > 8 ? "closest" : "x unified",
     hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--rule"), font: { color: colour("--ink") } },

@@ -5,7 +5,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 # In front of PATH, so that tests that run `uv` find this one.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test lint up install clean
+.PHONY: demo test lint screenshots up install clean
 
 demo: install  ## train a model and classify a digit with it, in about a minute
 	$(UV) run --no-sync numeral demo
@@ -20,6 +20,10 @@ lint: install  ## format, lint, types, import contracts, migrations
 	$(UV) run --no-sync lint-imports
 	$(UV) lock --check
 	rm -rf .tools/migrations && NUMERAL_DATA_DIR=.tools/migrations $(UV) run --no-sync sh -c "alembic upgrade head && alembic check"
+
+screenshots: install  ## pictures of the dashboard in .tools/screenshots, and the README's; needs chromium
+	$(UV) run --no-sync python tests/web/screenshots.py .tools/screenshots
+	cp .tools/screenshots/experiment-1280-light.png docs/dashboard.png
 
 up: install  ## run the service on http://127.0.0.1:8000
 	$(UV) run --no-sync numeral up

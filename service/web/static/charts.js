@@ -60,7 +60,7 @@ export function drawLines(place, lines, { title, log = false, smoothing = 0, per
     // Zoom and hidden lines stay as they are when points come.
     uirevision: "kept",
   };
-  place.setAttribute("role", "img");
+  place.setAttribute("role", "figure");
   place.setAttribute("aria-label", title);
   return Plotly.react(place, traces, layout, { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
 }

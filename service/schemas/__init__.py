@@ -18,11 +18,13 @@ from service.schemas.experiments import (
     EpochMetrics,
     ErrorInfo,
     Experiment,
+    LayerSize,
     Metrics,
     Page,
     Progress,
     Result,
     TrialOf,
+    Validated,
 )
 from service.schemas.models import (
     DEFAULT_ALIAS,
@@ -74,6 +76,7 @@ __all__ = [
     "Explanation",
     "FieldError",
     "Health",
+    "LayerSize",
     "Metrics",
     "Misclassified",
     "MisclassifiedPage",
@@ -104,6 +107,7 @@ __all__ = [
     "Trial",
     "TrialExperiment",
     "TrialOf",
+    "Validated",
     "Worker",
     "Workers",
 ]

@@ -124,3 +124,18 @@ class Artifacts(Schema):
     """An experiment's files."""
 
     items: list[Artifact]
+
+
+class LayerSize(Schema):
+    """What a layer puts out for one image, and how many parameters it has."""
+
+    shape: list[int] = Field(description="height, width and channels of a map, or the length of a vector")
+    parameters: int
+
+
+class Validated(Schema):
+    """A submission that would be accepted."""
+
+    spec: dict[str, Any] = Field(description="as it would be stored: all presets and defaults resolved")
+    parameters: int = Field(description="of the model, the softmax layer over the classes included")
+    layers: list[LayerSize] = Field(description="of each of the spec's layers, in order")

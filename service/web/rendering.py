@@ -58,6 +58,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {"sections": SECTIONS, "version": __version__, "plotly": PLOTLY}
+    # Fields stay in the order that they have in a spec.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.filters |= {
         "accuracy": formats.accuracy,
         "duration": formats.duration,

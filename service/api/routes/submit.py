@@ -1,4 +1,4 @@
-"""Submitting: once per idempotency key, and not at all where an identical experiment has succeeded."""
+"""Submitting: once per idempotency key, and not at all where an identical experiment has succeeded. Or only a check."""
 
 from http import HTTPStatus
 from typing import Annotated
@@ -13,6 +13,7 @@ from service.api.deps import Database
 from service.data.catalogue import CATALOGUE
 from service.specs.experiment import Submission
 from service.specs.fingerprint import digest, fingerprint
+from service.specs.shapes import sizes
 from service.states import State
 from service.store import idempotency, queue, reuse, tables
 from service.store.database import writing
@@ -51,6 +52,15 @@ def submit(
         response.status_code = HTTPStatus.OK
     response.headers["Location"] = f"/v1/experiments/{experiment.id}"
     return experiment
+
+
+@router.post("/validate")
+def validate(submission: Submission) -> schemas.Validated:
+    """Check a submission and store nothing: what would be stored, or the problem that submitting it would be."""
+    check_dataset(submission)
+    spec = submission.spec
+    layers = [schemas.LayerSize(shape=list(shape), parameters=count) for shape, count in sizes(spec.model.layers)]
+    return schemas.Validated(spec=spec.model_dump(mode="json"), parameters=spec.model.parameters, layers=layers)
 
 
 def _submit_once(database: Engine, submission: Submission, key: str) -> schemas.Experiment:

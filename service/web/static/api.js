@@ -11,9 +11,9 @@ export class Refusal extends Error {
 }
 
 /** Ask for something; the answer's JSON, or null where there is none. Throws a Refusal. */
-export async function ask(method, path, body, { signal } = {}) {
+export async function ask(method, path, body, { signal, headers = {} } = {}) {
   const isData = body instanceof Blob || body instanceof ArrayBuffer || ArrayBuffer.isView(body);
-  const options = { method, signal, headers: { Accept: "application/json" } };
+  const options = { method, signal, headers: { Accept: "application/json", ...headers } };
   if (body !== undefined && body !== null) {
     options.headers["Content-Type"] = isData ? body.type || "application/octet-stream" : "application/json";
     options.body = isData ? body : JSON.stringify(body);

@@ -14,6 +14,9 @@ from service.store.overview import Standing, Step
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 
+POLLS = 4
+"""This stream looks at all experiments, and is for people: it does so more seldom than that of a single one."""
+
 
 @router.get("/events", response_class=EventSourceResponse)
 async def events(database: Database, settings: AppSettings, closing: Closing) -> AsyncIterator[ServerSentEvent]:
@@ -36,4 +39,4 @@ async def events(database: Database, settings: AppSettings, closing: Closing) ->
             if shown.get(step.id) != step:
                 yield ServerSentEvent(event="progress", data=step._asdict())
         shown = {step.id: step for step in steps}
-        await anyio.sleep(settings.poll_seconds)
+        await anyio.sleep(POLLS * settings.poll_seconds)

@@ -1,6 +1,6 @@
-"""Random changes to training images, as layers that are only in the model that is trained.
+"""Random changes to training images, as a layer that is only in the model that is trained.
 
-Their random generators are variables of that model, so a checkpoint holds where each of them stands.
+Its random generator is a variable of that model, so a checkpoint holds where it stands.
 """
 
 import math
@@ -18,54 +18,54 @@ BLACK = 0.0
 """The ground of a digit: what is moved in from outside."""
 
 
-def augmentations(spec: Augmentation | None, seed: int) -> list[keras.layers.Layer]:
-    """The layers for a spec's augmentation, in the order in which they change an image."""
-    if spec is None:
-        return []
-    ground = {"fill_mode": "constant", "fill_value": BLACK}
-    # From the same seed all of them would draw the same numbers: who is moved down most would be turned most.
-    seeds = np.random.default_rng(seed).integers(2**31, size=4).tolist()
-    layers: list[keras.layers.Layer] = []
-    if spec.shift:
-        layers.append(keras.layers.RandomTranslation(spec.shift, spec.shift, seed=seeds[0], **ground))
-    if spec.rotation:
-        layers.append(keras.layers.RandomRotation(spec.rotation / 360, seed=seeds[1], **ground))
-    if spec.zoom:
-        layers.append(keras.layers.RandomZoom(spec.zoom, seed=seeds[2], **ground))
-    if spec.elastic:
-        layers.append(ElasticDistortion(spec.elastic.alpha, spec.elastic.sigma, seed=seeds[3]))
-    return layers
+class Distortion(keras.layers.Layer):  # type: ignore[misc]
+    """Moves, turns, resizes and bends every image of a batch in another way: see `service.specs.augmentation`.
 
-
-class ElasticDistortion(keras.layers.Layer):  # type: ignore[misc]
-    """Moves every pixel a little, its neighbours alike: see `service.specs.augmentation.Elastic`.
-
-    Not Keras's RandomElasticTransform: where the batch size is unknown, as it is in `fit` on TensorFlow, that one turns
-    all images of a batch into bent copies of the first.
+    All of it in one go. Keras has a layer for each change, and each of those mixes neighbouring pixels anew: after four of
+    them strokes are so blurred that a network did better on such test images of MNIST (99.5 %) than on sharp ones (99.3 %).
+    Its RandomElasticTransform, besides, turns all images of a batch into bent copies of the first where the batch size is
+    unknown, as it is in `fit` on TensorFlow.
     """
 
-    def __init__(self, alpha: float, sigma: float, seed: int) -> None:
+    def __init__(self, spec: Augmentation, seed: int) -> None:
         super().__init__(dtype="float32")
         self.seeds = keras.random.SeedGenerator(seed)
-        self._alpha = alpha
-        height, width, _ = INPUT_SHAPE
-        self._down, self._across = _gaussian(height, sigma), _gaussian(width, sigma)
+        self._spec = spec
+        if spec.elastic:
+            height, width, _ = INPUT_SHAPE
+            sigma = spec.elastic.sigma
+            self._down, self._across = _gaussian(height, sigma), _gaussian(width, sigma)
 
     def call(self, images: Any, training: bool = False) -> Any:
         """`(n, 28, 28, 1)` images of any type become float32 ones."""
         images = ops.cast(images, "float32")
         if not training:
             return images
-        height, width, _ = INPUT_SHAPE
-        noise = keras.random.uniform((ops.shape(images)[0], 2, height, width), -1.0, 1.0, seed=self.seeds)
-        moves = self._alpha * ops.matmul(ops.matmul(self._down, noise), self._across.T)
-        rows = moves[:, 0] + np.arange(height, dtype=np.float32)[:, np.newaxis]
-        columns = moves[:, 1] + np.arange(width, dtype=np.float32)
+        rows, columns = self._origins(ops.shape(images)[0])
         return _sampled(images, rows, columns)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """What comes in goes out."""
         return input_shape
+
+    def _origins(self, count: Any) -> tuple[Any, Any]:
+        """For each new pixel the row and the column that it comes from, `(n, 28, 28)` float32 each."""
+        height, width, _ = INPUT_SHAPE
+        spec = self._spec
+        drawn = keras.random.uniform((count, 4, 1, 1), -1.0, 1.0, seed=self.seeds)
+        # Backwards, as from a new pixel: where it lies in the picture as it was before it was moved, turned, resized.
+        down = np.arange(height, dtype=np.float32)[:, np.newaxis] - (height - 1) / 2 - drawn[:, 0] * spec.shift * height
+        across = np.arange(width, dtype=np.float32) - (width - 1) / 2 - drawn[:, 1] * spec.shift * width
+        angle = drawn[:, 2] * math.radians(spec.rotation)
+        size = 1 + drawn[:, 3] * spec.zoom
+        cosine, sine = ops.cos(angle) / size, ops.sin(angle) / size
+        rows = cosine * down + sine * across + (height - 1) / 2
+        columns = cosine * across - sine * down + (width - 1) / 2
+        if spec.elastic:
+            noise = keras.random.uniform((count, 2, height, width), -1.0, 1.0, seed=self.seeds)
+            moves = spec.elastic.alpha * ops.matmul(ops.matmul(self._down, noise), self._across.T)
+            rows, columns = rows + moves[:, 0], columns + moves[:, 1]
+        return rows, columns
 
 
 def _gaussian(extent: int, sigma: float) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from service.specs.layers import (
 )
 from service.specs.optimizers import SGD, Adadelta, Adagrad, Adam, Optimizer, RMSprop
 from service.specs.shapes import CLASSES, INPUT_SHAPE
-from service.train.augmentation import augmentations
+from service.train.augmentation import Distortion
 
 LAYERS = {
     Conv2D: keras.layers.Conv2D,
@@ -72,7 +72,8 @@ def for_training(model: keras.Sequential, spec: ExperimentSpec) -> keras.Sequent
 
     The optimizer's and the metrics' variables exist already, so that a checkpoint's values can be put into them.
     """
-    trained = keras.Sequential([keras.Input(INPUT_SHAPE), *augmentations(spec.augmentation, spec.seed), model])
+    augmentation = [Distortion(spec.augmentation, spec.seed)] if spec.augmentation else []
+    trained = keras.Sequential([keras.Input(INPUT_SHAPE), *augmentation, model])
     trained.compile(
         optimizer=optimizer(spec.optimizer), loss=spec.loss, metrics=[keras.metrics.CategoricalAccuracy("accuracy")]
     )

@@ -1,10 +1,10 @@
-"""Schedules, smoothed labels and elastic distortions: what they do to a training, seen from outside."""
+"""Schedules, smoothed labels and augmentation: what they do to a training, seen from outside."""
 
 import math
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from service.data.dataset import Dataset
 from service.specs.augmentation import Augmentation
 from service.specs.experiment import ExperimentSpec
 from service.train import task
-from service.train.augmentation import augmentations
+from service.train.augmentation import Distortion
 from service.train.events import EpochEnd, Event, Finished
 
 MakeSpec = Callable[..., ExperimentSpec]
@@ -104,7 +104,7 @@ def test_no_smoothing_changes_nothing(make_spec: MakeSpec, optdigits: Dataset) -
     assert epochs_of(make_spec(**FEW, label_smoothing=0.0), optdigits) == epochs_of(make_spec(**FEW), optdigits)
 
 
-# Elastic distortions
+# Augmentation
 
 
 def images(count: int, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -113,7 +113,7 @@ def images(count: int, dataset: Dataset) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def bent(count: int, dataset: Dataset, seed: int = 0, **changes: Any) -> np.ndarray[Any, Any]:
     """So many images after an elastic distortion."""
-    [layer] = augmentations(Augmentation.model_validate({"elastic": changes}), seed)
+    layer = Distortion(Augmentation.model_validate({"elastic": changes}), seed)
     return keras.ops.convert_to_numpy(layer(images(count, dataset), training=True))
 
 
@@ -128,7 +128,7 @@ def test_strokes_are_bent_but_stay_strokes(optdigits: Dataset) -> None:
 
 
 def test_each_image_is_bent_its_own_way(optdigits: Dataset) -> None:
-    [layer] = augmentations(ELASTIC, 0)
+    layer = Distortion(ELASTIC, 0)
     same = np.repeat(images(1, optdigits), 3, axis=0)
     first, second, third = keras.ops.convert_to_numpy(layer(same, training=True))
     assert np.abs(first - second).max() > 20
@@ -147,18 +147,72 @@ def test_without_a_distance_nothing_moves(optdigits: Dataset) -> None:
 
 
 def test_only_training_bends_strokes(optdigits: Dataset) -> None:
-    [layer] = augmentations(ELASTIC, 0)
+    layer = Distortion(ELASTIC, 0)
     for said in ({"training": False}, {}):
         assert (keras.ops.convert_to_numpy(layer(images(3, optdigits), **said)) == images(3, optdigits)).all()
 
 
-def test_augmentations_do_not_follow_each_other() -> None:
+class Bars(NamedTuple):
+    """Where bars are after a distortion: how far moved down and across in pixels, turned in degrees, resized."""
+
+    down: np.ndarray[Any, Any]
+    across: np.ndarray[Any, Any]
+    turn: np.ndarray[Any, Any]
+    size: np.ndarray[Any, Any]
+
+
+def distorted_bars(**changes: Any) -> Bars:
+    """What becomes of 500 bars that lie in the middle, told from their moments."""
+    bars = np.zeros((500, 28, 28, 1), np.uint8)
+    bars[:, 13:15, 8:20] = 255
+    moved = keras.ops.convert_to_numpy(Distortion(Augmentation.model_validate(changes), 0)(bars, training=True))
+    ink = moved[..., 0] / moved.sum(axis=(1, 2, 3))[:, np.newaxis, np.newaxis]
+    row, column = np.mgrid[:28, :28] - 13.5
+    down, across = (ink * row).sum((1, 2)), (ink * column).sum((1, 2))
+    spread_down = (ink * row**2).sum((1, 2)) - down**2
+    spread_across = (ink * column**2).sum((1, 2)) - across**2
+    shared = (ink * row * column).sum((1, 2)) - down * across
+    turn = np.degrees(np.arctan2(2 * shared, spread_across - spread_down) / 2)
+    length = np.sqrt(12 * (spread_down + spread_across))
+    return Bars(down, across, turn, length / np.sqrt(12**2 + 2**2))
+
+
+def test_a_shift_moves_by_up_to_its_share_of_the_side() -> None:
+    bars = distorted_bars(shift=0.1)
+    for moved in (bars.down, bars.across):
+        assert np.abs(moved).max() <= 2.8 + 1e-3
+        assert moved.min() < -2.6
+        assert moved.max() > 2.6
+    assert np.abs(bars.turn).max() < 0.5
+
+
+def test_a_rotation_turns_by_up_to_its_degrees() -> None:
+    bars = distorted_bars(rotation=20)
+    assert np.abs(bars.turn).max() == pytest.approx(20, abs=1)
+    assert bars.turn.min() < -18
+    assert np.abs([bars.down, bars.across]).max() < 0.1
+    assert bars.size == pytest.approx(1, abs=0.06)
+
+
+def test_a_zoom_resizes_by_up_to_its_share() -> None:
+    bars = distorted_bars(zoom=0.3)
+    assert bars.size.max() == pytest.approx(1.3, abs=0.06)
+    assert bars.size.min() == pytest.approx(0.7, abs=0.06)
+    assert np.abs(bars.turn).max() < 0.5
+
+
+def test_changes_do_not_follow_each_other() -> None:
     """Whether a digit is moved down says nothing about how it is turned and resized."""
-    layers = augmentations(Augmentation.model_validate({"shift": 0.1, "rotation": 10, "zoom": 0.1}), 0)
-    drawn = [layer.get_random_transformation(np.zeros((500, 28, 28, 1), np.float32)) for layer in layers]
-    moves = keras.ops.convert_to_numpy(drawn[0]["translations"])
-    columns = [moves[:, 0], moves[:, 1], np.ravel(drawn[1]["angle"]), np.ravel(drawn[2]["height_zoom"])]
-    assert np.abs(np.corrcoef(columns) - np.eye(4)).max() < 0.2
+    bars = distorted_bars(shift=0.1, rotation=10, zoom=0.1)
+    assert np.abs(np.corrcoef(bars) - np.eye(4)).max() < 0.2
+
+
+def test_all_changes_together_blur_no_more_than_one(optdigits: Dataset) -> None:
+    """Each mixing of neighbouring pixels takes contrast: there must be one only."""
+    every = Augmentation.model_validate({"shift": 0.07, "rotation": 10, "zoom": 0.1, "elastic": {"alpha": 20}})
+    together = keras.ops.convert_to_numpy(Distortion(every, 0)(images(500, optdigits), training=True))
+    alone = bent(500, optdigits, alpha=20)
+    assert together.std() == pytest.approx(alone.std(), rel=0.03)
 
 
 def test_elastic_distortions_are_not_in_the_exported_model(

@@ -21,10 +21,10 @@ BLACK = 0.0
 class Distortion(keras.layers.Layer):  # type: ignore[misc]
     """Moves, turns, resizes and bends every image of a batch in another way: see `service.specs.augmentation`.
 
-    All of it in one go. Keras has a layer for each change, and each of those mixes neighbouring pixels anew: after four of
-    them strokes are so blurred that a network did better on such test images of MNIST (99.5 %) than on sharp ones (99.3 %).
-    Its RandomElasticTransform, besides, turns all images of a batch into bent copies of the first where the batch size is
-    unknown, as it is in `fit` on TensorFlow.
+    All of it in one go. Keras has a layer for each change, and each of those mixes neighbouring pixels anew: after four
+    of them strokes are so blurred that a network did better on such test images of MNIST (99.5 %) than on sharp ones
+    (99.3 %). Its RandomElasticTransform, besides, turns all images of a batch into bent copies of the first where the
+    batch size is unknown, as it is in `fit` on TensorFlow.
     """
 
     def __init__(self, spec: Augmentation, seed: int) -> None:

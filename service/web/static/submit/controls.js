@@ -3,9 +3,9 @@
 // A control reads and writes its value through a slot, `{get(), set(value)}`, and says so to `form.changed()`. `form` also
 // has `starts` and `suggestions`: first values, and texts that may be meant, by a field's name.
 
-import { element, prose } from "./form-elements.js";
-import { layers } from "./form-layers.js";
-import { begun, variantOf } from "./form-schema.js";
+import { element, prose } from "./elements.js";
+import { layers } from "./layers.js";
+import { begun, variantOf } from "./schema.js";
 
 /** Where an object keeps a field. */
 export function slotOf(object, key) {

@@ -1,14 +1,14 @@
 // The form that submits an experiment: filled from a preset or an experiment, checked by the service while it changes,
 // and written beside it as code.
 
-import { Refusal, ask } from "./api.js";
-import { curl, python, written } from "./form-code.js";
-import { control, slotOf } from "./form-controls.js";
-import { element } from "./form-elements.js";
-import { focusFirst, show } from "./form-problems.js";
-import { complete, read } from "./form-schema.js";
-import { requestOf, same } from "./form-spec.js";
-import { submitOnce } from "./form-submission.js";
+import { Refusal, ask } from "../api.js";
+import { curl, python, written } from "./code.js";
+import { control, slotOf } from "./controls.js";
+import { element } from "./elements.js";
+import { focusFirst, show } from "./problems.js";
+import { complete, read } from "./schema.js";
+import { requestOf, same } from "./spec.js";
+import { submitOnce } from "./submission.js";
 
 const PAUSE_MS = 300;
 const ADDRESS = new URL("/v1/experiments", location).href;

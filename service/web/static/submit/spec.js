@@ -1,11 +1,11 @@
 // What has to be said of a spec: all but what its preset or a default says already.
 
-import { variantOf } from "./form-schema.js";
+import { variantOf } from "./schema.js";
 
 /**
  * The request that comes to a spec.
  *
- * @param {import("./form-schema.js").Field} root
+ * @param {import("./schema.js").Field} root
  * @param {object} spec all fields.
  * @param {string} preset its name, or an empty text.
  * @param {object} base the preset's spec.

@@ -1,6 +1,6 @@
 // Submitting what a form says, once: however often it is sent, it comes to one experiment.
 
-import { ask } from "./api.js";
+import { ask } from "../api.js";
 
 let sent = { text: null, key: null };
 

@@ -1,6 +1,6 @@
 // One model, asked about pictures that follow each other faster than it may answer.
 
-import { ask } from "./api.js";
+import { ask } from "../api.js";
 
 /** Where a model is asked. */
 export function pathOf(reference) {

@@ -3,8 +3,8 @@
 import { Asker, pathOf } from "./asking.js";
 import { Canvas } from "./canvas.js";
 import { takePictures } from "./intake.js";
-import { follow } from "./live.js";
-import { ModelChoice } from "./model_choice.js";
+import { follow } from "../live.js";
+import { ModelChoice } from "./choice.js";
 import { drawWithKeys, drawWithPointers } from "./pens.js";
 import { showPixels, showSent } from "./pixels.js";
 import { sample } from "./samples.js";

@@ -1,11 +1,11 @@
 // The list of a model's layers: each unfolds to its fields, and can be moved, copied and removed.
 
-import { controls } from "./form-controls.js";
-import { element } from "./form-elements.js";
-import { begun, variantOf } from "./form-schema.js";
-import { short } from "./form-spec.js";
+import { controls } from "./controls.js";
+import { element } from "./elements.js";
+import { begun, variantOf } from "./schema.js";
+import { short } from "./spec.js";
 
-/** @param {import("./form-schema.js").Field} field a list of a union. */
+/** @param {import("./schema.js").Field} field a list of a union. */
 export function layers(field, path, slot, form) {
   const { item } = field;
   const list = element("ol", { class: "layers" });

@@ -1,6 +1,6 @@
 // The canvas: it holds the strokes, or the picture that was put there instead, and what was there before.
 
-import { colour, onScheme } from "./charts.js";
+import { colour, onScheme } from "../charts.js";
 import { SIDE, paint } from "./strokes.js";
 
 const MOST_STEPS = 200;

@@ -1,14 +1,10 @@
 // The comparison: the curves of all runs in one chart for the loss, and one for the accuracy.
 
-/* global Plotly */
-
-import { colour, drawLines, lineColour, onScheme } from "./charts.js";
+import { drawLines, emphasise, lineColour, onScheme } from "./charts.js";
 import { follow } from "./live.js";
 
 // With more of them, twice as many lines cannot be told apart.
 const MOST_WITH_BOTH = 4;
-const FADED = 0.12;
-const QUIET = { hovermode: "closest", "hoverlabel.align": "left", "modebar.bgcolor": "transparent" };
 
 const which = document.getElementById("which");
 const scale = document.getElementById("scale");
@@ -42,26 +38,11 @@ function draw() {
     const lines = linesOf(runs, chart.metric);
     const isLoss = chart.metric === "loss";
     const title = `${isLoss ? "Loss" : "Accuracy"} by epoch of ${runs.length} experiments`;
-    drawLines(chart.place, lines.map(({ about, ...line }) => line), { title, log: isLoss && scale.value === "log", smoothing: weight, percent: !isLoss });
-    // A smoothed line has what was measured behind it.
-    const traces = (ofLine, behind) => lines.flatMap((line) => (weight > 0 ? [behind ?? ofLine(line), ofLine(line)] : [ofLine(line)]));
-    chart.owners = traces((line) => line.run);
-    chart.opacities = traces(() => 1, 0.3);
-    // The parameters of all lines at once would hide the chart; the legend is above, one for both charts.
-    Plotly.update(chart.place, { hovertemplate: traces((line) => label(line, isLoss), "") }, { ...QUIET, showlegend: false, "modebar.color": colour("--soft") });
+    // The legend is above, one for both charts.
+    const owners = drawLines(chart.place, lines, { title, log: isLoss && scale.value === "log", smoothing: weight, percent: !isLoss, legend: false });
+    chart.runs = owners.map((owner) => lines[owner].run);
   }
   note.textContent = words(runs);
-}
-
-/** What a point of a line says of its run. */
-function label({ name, about }, isLoss) {
-  const figure = isLoss ? "%{y:.4f}" : "%{y:.2%}";
-  return [`<b>${escaped(name)}</b>`, `epoch %{x}: ${figure}`, ...about.map(escaped)].join("<br>") + "<extra></extra>";
-}
-
-// Plotly shows some markup in labels, and figures of the point for %{…}.
-function escaped(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll("%{", "% {");
 }
 
 function words(runs) {
@@ -74,22 +55,13 @@ function words(runs) {
   return parts.join(" ");
 }
 
-/** Let all lines but a run's step back; none does without a run. */
-function emphasise(run) {
-  for (const { place, owners, opacities } of charts) {
-    if (!owners?.length) continue;
-    const opacity = opacities.map((usual, index) => (run === null || owners[index] === run ? usual : FADED));
-    Plotly.restyle(place, { opacity });
-  }
-}
-
 let emphasised = null;
 function point(event) {
   const column = event.target.closest?.("[data-line]");
   const run = column ? Number(column.dataset.line) : null;
   if (run === emphasised) return;
   emphasised = run;
-  emphasise(run);
+  for (const { place, runs } of charts) if (runs?.length) emphasise(place, runs, (owner) => run === null || owner === run);
 }
 
 const runs = readRuns();

@@ -1,8 +1,6 @@
 // How the best value of a sweep came about: every trial's, and the best until then.
 
-/* global Plotly */
-
-import { colour } from "../charts.js";
+import { colour, plot, wholeSteps } from "../charts.js";
 
 /**
  * @param {HTMLElement} place
@@ -16,20 +14,10 @@ export function drawHistory(place, points, objective) {
     { x: trials, y: points.map((point) => point.best), mode: "lines", line: { shape: "hv", color: colour("--line-0"), width: 2 }, hovertemplate: words("best so far") },
     { x: trials, y: points.map((point) => point.value), mode: "markers", marker: { color: colour("--line-1"), size: 6 }, hovertemplate: words(objective) },
   ];
-  const axis = { gridcolor: colour("--rule"), zeroline: false, linecolor: colour("--rule"), tickfont: { size: 12 } };
-  const layout = {
+  plot(place, `The best ${objective} by trial, of ${points.length} trials`, traces, {
     margin: { l: 52, r: 12, t: 8, b: 40 },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    modebar: { bgcolor: "transparent", color: colour("--soft") },
-    font: { color: colour("--soft"), size: 12, family: "system-ui, sans-serif" },
-    xaxis: { ...axis, title: { text: "trial", standoff: 4 }, tickformat: "d", dtick: points.length && Math.max(...trials) <= 12 ? 1 : undefined },
-    yaxis: { ...axis, title: { text: objective, standoff: 8 }, automargin: true },
-    hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--rule"), font: { color: colour("--ink") } },
+    xaxis: { title: { text: "trial", standoff: 4 }, tickformat: "d", dtick: wholeSteps(trials) },
+    yaxis: { title: { text: objective, standoff: 8 }, automargin: true },
     showlegend: false,
-    uirevision: "kept",
-  };
-  place.setAttribute("role", "figure");
-  place.setAttribute("aria-label", `The best ${objective} by trial, of ${points.length} trials`);
-  Plotly.react(place, traces, layout, { responsive: true, displaylogo: false, displayModeBar: "hover", modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+  });
 }

@@ -23,7 +23,7 @@ lint: install  ## format, lint, types, import contracts, migrations
 
 screenshots: install  ## pictures of the dashboard in .tools/screenshots, and the README's; needs chromium
 	$(UV) run --no-sync python tests/web/screenshots.py .tools/screenshots
-	cp .tools/screenshots/experiment-1280-light.png docs/dashboard.png
+	cp .tools/screenshots/draw-1280-light.png docs/dashboard.png
 
 up: install  ## run the service on http://127.0.0.1:8000
 	$(UV) run --no-sync numeral up

@@ -22,9 +22,6 @@ from tests.web.support import draw_seven
 CHECKOUT = Path(__file__).resolve().parents[2]
 SIZES = {1280: 900, 390: 844}
 SCHEMES = ("light", "dark")
-PICTURE = ("experiment", 1280, "light")
-"""The one that the README shows; only what fits the window."""
-
 EXPERIMENTS = (
     {"preset": "fast", "name": "fast, 4 epochs", "epochs": 4, "train_limit": 12000, "validation": {"on": "split"}},
     {"preset": "fast", "name": "fast, small batches", "batch_size": 64, "train_limit": 6000, "epochs": 3},

@@ -155,12 +155,12 @@ def test_leaving_one_out(compare: Callable[..., Page], enqueue: Callable[..., in
     first, second, third = enqueue(name="one"), enqueue(name="two", epochs=2), enqueue(name="three", epochs=3)
     page = compare(first, second, third)
     page.get_by_label("Smoothing").fill("0.5")
-    page.get_by_role("link", name=f"Leave {first} out").click()
+    page.get_by_role("link", name=f"leave out {first}").click()
     expect(page.get_by_role("columnheader")).to_have_count(2)
     assert page.url.endswith(f"/compare?id={second}&id={third}")
     expect(page.locator("#legend li")).to_have_count(2)
     expect(page.get_by_label("Smoothing")).to_have_value("0.5")
-    page.get_by_role("link", name=f"Make {third} the reference").click()
+    page.get_by_role("link", name=f"as reference {third}").click()
     expect(row(page, "differences", "epochs")).to_have_text(["3", "2"])
 
 

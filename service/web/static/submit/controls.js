@@ -28,7 +28,7 @@ export function control(field, path, slot, form) {
     case "words":
       return words(field, path, slot, form);
     case "list":
-      return layers(field, path, slot, form);
+      return layers(field, path, slot, form, controls);
     case "union":
       return union(field, path, slot, form);
     default:

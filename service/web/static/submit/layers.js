@@ -1,12 +1,14 @@
 // The list of a model's layers: each unfolds to its fields, and can be moved, copied and removed.
 
-import { controls } from "./controls.js";
 import { element } from "./elements.js";
 import { begun, variantOf } from "./schema.js";
 import { short } from "./spec.js";
 
-/** @param {import("./schema.js").Field} field a list of a union. */
-export function layers(field, path, slot, form) {
+/**
+ * @param {import("./schema.js").Field} field a list of a union.
+ * @param {Function} controls makes the controls of a layer's fields.
+ */
+export function layers(field, path, slot, form, controls) {
   const { item } = field;
   const list = element("ol", { class: "layers" });
   // Layers stay unfolded wherever they move to.

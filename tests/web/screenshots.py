@@ -67,10 +67,7 @@ def main() -> None:
                     elif name in ("experiment", "compare"):
                         page.locator(".chart .main-svg").first.wait_for()
                     _load_pictures(page)
-                    whole = (name, width, scheme) != PICTURE
-                    page.screenshot(
-                        path=folder / f"{name}-{width}-{scheme}.png", full_page=whole, animations="disabled"
-                    )
+                    page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
         browser.close()
 
 

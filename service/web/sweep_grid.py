@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from service import schemas
 from service.errors import InvalidInput
 from service.states import TrialState
-from service.web import formats, heat, sweep_page
+from service.web import formats, heat
+from service.web import sweep as page
 
 
 class Cell(NamedTuple):
@@ -69,7 +70,7 @@ def grid(sweep: schemas.SweepDetails, rows: str | None = None, columns: str | No
     maximises = sweep.spec["objective"] == "val_accuracy"
 
     def cell(trials: Sequence[schemas.Trial], mean: float | None) -> Cell:
-        text = sweep_page.objective_text(mean, sweep.spec["objective"])
+        text = page.objective_text(mean, sweep.spec["objective"])
         if mean is None:
             return Cell(text, heat.shade(0))
         # Trials are in order, the best first.

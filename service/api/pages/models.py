@@ -7,7 +7,7 @@ from service.api.deps import Database
 from service.api.pages.base import pages
 from service.store import aliases, registry
 from service.store.database import reading
-from service.web import models_page
+from service.web import models as page
 from service.web.rendering import render
 
 router = pages()
@@ -26,8 +26,8 @@ def index(database: Database) -> Response:
     return render(
         "models.html",
         section="models",
-        rows=models_page.rows(models, names),
-        aliases=models_page.named(names, models, histories),
-        actions=models_page.ACTIONS,
+        rows=page.rows(models, names),
+        aliases=page.named(names, models, histories),
+        actions=page.ACTIONS,
         default=schemas.DEFAULT_ALIAS,
     )

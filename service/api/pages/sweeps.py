@@ -11,7 +11,8 @@ from service.api.pages.base import pages
 from service.store import experiments, sweeps
 from service.store.database import reading
 from service.store.experiments import MAX_ID
-from service.web import sweep_grid, sweep_page
+from service.web import sweep as page
+from service.web import sweep_grid
 from service.web.rendering import render
 
 router = pages()
@@ -37,7 +38,7 @@ def index(
         sweeps=items,
         cursor=cursor,
         following=items[-1].id if len(found) > PAGE else None,
-        objective_text=sweep_page.objective_text,
+        objective_text=page.objective_text,
         base=str(request.base_url),
     )
 
@@ -52,21 +53,21 @@ def show(sweep_id: SweepId, database: Database, rows: Path = None, columns: Path
     """
     with reading(database) as session:
         sweep = sweeps.details(session, sweeps.get(session, sweep_id))
-        training = [_record(session, found) for found in sweep_page.running(sweep)[:MOST_RUNNING]]
+        training = [_record(session, found) for found in page.running(sweep)[:MOST_RUNNING]]
     return render(
         "sweep.html",
         section="sweeps",
         charts=True,
         sweep=sweep,
         training=training,
-        axes=sweep_page.axes(sweep),
-        data=sweep_page.data(sweep),
-        promoted=sweep_page.best_experiment(sweep),
-        compared=sweep_page.best_experiments(sweep),
+        axes=page.axes(sweep),
+        data=page.data(sweep),
+        promoted=page.best_experiment(sweep),
+        compared=page.best_experiments(sweep),
         grid=sweep_grid.grid(sweep, rows, columns),
-        objective_text=sweep_page.objective_text,
-        objective_title=sweep_page.objective_title(sweep.spec["objective"]),
-        spread_text=sweep_page.spread_text,
+        objective_text=page.objective_text,
+        objective_title=page.objective_title(sweep.spec["objective"]),
+        spread_text=page.spread_text,
     )
 
 

@@ -43,10 +43,18 @@ async function swap(link) {
   document.getElementById(target)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
 }
 
-addEventListener("popstate", () => refresh());
+// Also fired for places on the page, which are no other state of it.
+let shown = location.pathname + location.search;
+addEventListener("popstate", () => {
+  const wanted = location.pathname + location.search;
+  if (wanted !== shown) refresh();
+  shown = wanted;
+});
+document.addEventListener("numeral:refreshed", () => (shown = location.pathname + location.search));
 
 async function take(button) {
   const text = document.getElementById(button.dataset.copy).textContent;
+  const usual = button.textContent;
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
@@ -55,7 +63,7 @@ async function take(button) {
     getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
     button.textContent = "Selected: press Ctrl+C";
   }
-  setTimeout(() => (button.textContent = "Copy"), 2000);
+  setTimeout(() => (button.textContent = usual), 2000);
 }
 
 tellTimes();

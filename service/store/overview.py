@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.states import State
 from service.store import experiments
 from service.store.experiments import MAX_ID
-from service.store.tables import EpochMetrics, Event, Experiment, Tag
+from service.store.tables import EpochMetrics, Event, Experiment, Tag, TrialExperiment
 
 MOST_TAGS = 200
 
@@ -78,6 +78,7 @@ def listing(
     *,
     state: State | None = None,
     tag: str | None = None,
+    sweep: int | None = None,
     text: str | None = None,
     sort: str = "id",
     descending: bool = True,
@@ -90,11 +91,11 @@ def listing(
         text: in the name or a tag, upper and lower case alike; or an id.
         sort: a key of `SORTS`. Experiments without that figure come last, equal ones the newest first.
     """
-    chosen = _filtered(select(Experiment.id), state, tag, text)
+    chosen = _filtered(select(Experiment.id), state, tag, sweep, text)
     total = session.scalars(select(func.count()).select_from(chosen.subquery())).one()
     column = SORTS[sort]
     order = column.desc() if descending else column.asc()
-    query = _filtered(_rows, state, tag, text).order_by(order.nulls_last(), Experiment.id.desc())
+    query = _filtered(_rows, state, tag, sweep, text).order_by(order.nulls_last(), Experiment.id.desc())
     return Listing([_row(*found) for found in session.execute(query.offset(offset).limit(limit))], total)
 
 
@@ -117,11 +118,16 @@ def _row(experiment: Experiment, best: float | None, last: float | None, seconds
     return Row(experiment, best, last, seconds, started["device"] if started else None)
 
 
-def _filtered(query: Select[Any], state: State | None, tag: str | None, text: str | None) -> Select[Any]:
+def _filtered(
+    query: Select[Any], state: State | None, tag: str | None, sweep: int | None, text: str | None
+) -> Select[Any]:
     if state is not None:
         query = query.where(Experiment.state == state)
     if tag is not None:
         query = query.where(Experiment.id.in_(select(Tag.experiment_id).where(Tag.tag == tag)))
+    if sweep is not None:
+        of_sweep = select(TrialExperiment.experiment_id).where(TrialExperiment.sweep_id == sweep)
+        query = query.where(Experiment.id.in_(of_sweep))
     if text is not None:
         tagged = select(Tag.experiment_id).where(Tag.tag.icontains(text, autoescape=True))
         matches = [Experiment.name.icontains(text, autoescape=True), Experiment.id.in_(tagged)]

@@ -59,7 +59,7 @@ class View:
     """What of the table is shown; the page's address holds it.
 
     Attributes:
-        state: experiments in this state only; so for `tag` and `text`.
+        state: experiments in this state only; so for `tag`, `sweep` and `text`.
         sort: what they are sorted by; a minus in front turns the order round.
         page: from 1 on.
         columns: their keys; None for those that are there by default.
@@ -67,6 +67,7 @@ class View:
 
     state: State | None = None
     tag: str | None = None
+    sweep: int | None = None
     text: str | None = None
     sort: str = "-id"
     page: int = 1
@@ -75,13 +76,13 @@ class View:
     @property
     def is_filtered(self) -> bool:
         """Whether it leaves any experiment out."""
-        return not (self.state is self.tag is self.text is None)
+        return any(given is not None for given in (self.state, self.tag, self.sweep, self.text))
 
     def path(self, **changes: Any) -> str:
         """The address of this view, or of one that differs; but for the page, any difference leads to the first one."""
         view = replace(self, **({"page": 1} | changes))
-        asked = {"state": view.state, "tag": view.tag, "q": view.text}
-        pairs = [(name, value) for name, value in asked.items() if value]
+        asked = {"state": view.state, "tag": view.tag, "sweep": view.sweep, "q": view.text}
+        pairs = [(name, str(value)) for name, value in asked.items() if value]
         pairs += [("sort", view.sort)] if view.sort != View.sort else []
         pairs += [("columns", key) for key in view.columns or ()]
         pairs += [("page", str(view.page))] if view.page > 1 else []

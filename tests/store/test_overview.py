@@ -9,7 +9,7 @@ from service.errors import UnknownExperiment
 from service.states import State
 from service.store import overview, results
 from service.store.database import reading
-from tests.store.support import begun, measured, see, submit, transact
+from tests.store.support import begun, make_trial, measured, see, submit, transact
 
 
 def names(database: Engine, **given: Any) -> list[str]:
@@ -32,6 +32,9 @@ def test_filtered(database: Engine) -> None:
     assert names(database) == ["gamma_1", "beta", "Alpha"]
     assert names(database, state=State.QUEUED) == ["gamma_1", "Alpha"]
     assert names(database, tag="red") == ["beta", "Alpha"]
+    transact(database, make_trial, 1, 3)
+    assert names(database, sweep=1) == ["gamma_1", "Alpha"]
+    assert names(database, sweep=2) == []
     assert names(database, text="ALPH") == ["Alpha"]
     assert names(database, text="2") == ["beta"]
     assert names(database, text="99999999999999999999") == []

@@ -8,7 +8,9 @@ from playwright.sync_api import Page, expect
 from sqlalchemy import Engine
 
 from service.states import State
+from service.store.database import writing
 from tests.api.conftest import succeed
+from tests.store.support import make_trial
 
 
 def test_an_empty_service_says_what_to_do_next(page: Page) -> None:
@@ -118,3 +120,19 @@ def test_states_that_an_experiment_goes_through(page: Page, bring: Callable[[Sta
         bring(state)
     for state in State:
         expect(page.locator(f"td .badge.{state}")).to_be_visible()
+
+
+def test_a_sweep_s_experiments_only(
+    api: httpx.Client, open_page: Callable[..., Page], database: Engine, enqueue: Callable[..., int]
+) -> None:
+    ids = [enqueue(name=name) for name in ("alpha", "beta", "gamma")]
+    with writing(database) as session:
+        make_trial(session, *ids[:2])
+    page = open_page(str(api.base_url.join("/sweeps/1")))
+    page.get_by_role("link", name="Experiments", exact=True).nth(1).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Experiments of sweep 1")
+    names = page.locator("td.name > a:first-child")
+    expect(names).to_have_text(["beta", "alpha"])
+    page.get_by_label("Name, tag or id").fill("alp")
+    expect(names).to_have_text(["alpha"])
+    assert page.url.endswith("/?q=alp&sweep=1")

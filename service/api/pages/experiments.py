@@ -10,7 +10,7 @@ from service.api.deps import Database
 from service.api.pages.base import pages
 from service.specs.experiment import PRINTABLE
 from service.states import State
-from service.store import overview
+from service.store import experiments, overview
 from service.store.database import reading
 from service.web import table
 from service.web.rendering import render
@@ -31,19 +31,21 @@ def index(
     database: Database,
     state: OptionalState = None,
     tag: OptionalText = None,
+    sweep: Annotated[int | None, Query(ge=1, le=experiments.MAX_ID)] = None,
     q: OptionalText = None,
     sort: Sort = table.View.sort,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     columns: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     """The table of experiments."""
-    view = table.View(state, tag, q, sort, page, tuple(columns) if columns else None)
+    view = table.View(state, tag, sweep, q, sort, page, tuple(columns) if columns else None)
     offset = (page - 1) * table.PAGE
     with reading(database) as session:
         found = overview.listing(
             session,
             state=state,
             tag=tag,
+            sweep=sweep,
             text=q,
             sort=sort.removeprefix("-"),
             descending=sort.startswith("-"),

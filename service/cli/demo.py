@@ -50,7 +50,7 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     kept = "the database that NUMERAL_DATABASE_URL names" if settings.database_url else settings.data_dir
     say(
         f"\nThe model and its record are kept in {kept}. Go on with:\n"
-        "  numeral up                                      the service, at http://127.0.0.1:8000\n"
+        "  numeral up                                      open http://127.0.0.1:8000 and draw a digit\n"
         "  numeral experiment submit --preset best         train in earnest, for an hour or so\n"
         "  numeral predict FILE.png                        classify a picture\n"
         "(in a checkout: `.venv/bin/numeral …` or `uv run numeral …`)"

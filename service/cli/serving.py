@@ -163,7 +163,7 @@ def _serve(server: "Server", settings: Settings, listener: socket.socket) -> Non
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda number, frame: None)
     with siblings(settings, listener):
-        typer.echo(f"Numeral is at {url(*listener.getsockname()[:2])} (API: /docs). Ctrl-C ends it.")
+        typer.echo(f"Numeral is at {url(*listener.getsockname()[:2])} (its API: /docs). Ctrl-C ends it.")
         server.run(sockets=[listener])
 
 

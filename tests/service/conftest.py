@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,20 +34,21 @@ def free_port() -> int:
     return find_free_port()
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory, wanted_datasets_dir: Path) -> Iterator[Service]:
-    data_dir = tmp_path_factory.mktemp("up") / "not" / "there" / "yet"
+@contextmanager
+def serving(folder: Path, datasets_dir: Path) -> Iterator[Service]:
+    """A service that keeps all that it writes in a folder; it must end well."""
+    data_dir = folder / "not" / "there" / "yet"
     port = find_free_port()
-    log = tmp_path_factory.mktemp("log") / "up.log"
+    log = folder / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "up", "--port", str(port), "--data-dir", str(data_dir)],
             env={
                 **os.environ,
                 "NUMERAL_HEARTBEAT_SECONDS": "0.3",
-                "NUMERAL_DATASETS_DIR": str(wanted_datasets_dir),
+                "NUMERAL_DATASETS_DIR": str(datasets_dir),
                 # Nothing of what a user of this machine has downloaded.
-                "NUMERAL_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
+                "NUMERAL_CACHE_DIR": str(folder / "cache"),
             },
             stdout=output,
             stderr=output,
@@ -61,6 +63,19 @@ def service(tmp_path_factory: pytest.TempPathFactory, wanted_datasets_dir: Path)
     text = log.read_text()
     assert status == 0, text
     assert "Traceback" not in text, text
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, wanted_datasets_dir: Path) -> Iterator[Service]:
+    with serving(tmp_path_factory.mktemp("up"), wanted_datasets_dir) as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_service(tmp_path: Path, wanted_datasets_dir: Path) -> Iterator[Service]:
+    """One that nobody has asked for anything yet."""
+    with serving(tmp_path, wanted_datasets_dir) as running:
+        yield running
 
 
 @pytest.fixture

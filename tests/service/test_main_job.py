@@ -14,13 +14,13 @@ from service.client import Client
 from service.data import catalogue
 from service.errors import ServiceError
 from service.states import State
+from tests.service.conftest import Service
 
 MEBIBYTE = 2**20
 
 
-def test_the_process_stays_small_before_the_first_job(service, client: Client) -> None:
-    client.health()
-    assert psutil.Process(service.pid).memory_info().rss < 200 * MEBIBYTE
+def test_the_process_stays_small_before_the_first_job(fresh_service: Service) -> None:
+    assert psutil.Process(fresh_service.pid).memory_info().rss < 200 * MEBIBYTE
 
 
 def test_a_submitted_experiment_is_followed_to_its_end(client: Client, quick: dict[str, object]) -> None:

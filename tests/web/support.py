@@ -80,7 +80,8 @@ SEVEN = ((0.28, 0.24), (0.72, 0.24), (0.6, 0.5), (0.46, 0.82))
 
 
 def draw_seven(page: Page) -> None:
-    """Draw it with the mouse."""
+    """Draw it with the mouse, once the page's scripts have begun: they make the models' cards."""
+    page.locator(".verdict").first.wait_for()
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]

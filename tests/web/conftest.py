@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from sqlalchemy import Engine
 
 from service.store.database import open_engine
@@ -17,6 +17,8 @@ from tests.api.conftest import api, bring, claim, enqueue, make_model, settings,
 __all__ = ["api", "bring", "claim", "enqueue", "make_model", "settings", "trained"]
 
 WIDE = {"width": 1280, "height": 900}
+PATIENCE_MS = 20_000
+"""A busy machine is no fault of the page."""
 
 
 @pytest.fixture
@@ -33,6 +35,7 @@ def chromium() -> Iterator[Browser]:
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if executable is None:
         pytest.skip("browser tests need Chromium: apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         # Its own sandbox does not work as root, as which containers run.
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
@@ -78,7 +81,7 @@ def open_page(chromium: Browser, watched: Watched) -> Iterator[Callable[..., Pag
 
     def open_page(url: str, **given: object) -> Page:
         context = chromium.new_context(**({"viewport": WIDE} | given))
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE_MS)
         contexts.append(context)
         page = context.new_page()
         watched.follow(page)

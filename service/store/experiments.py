@@ -1,13 +1,16 @@
 """Reading experiments and what happened to them."""
 
 from collections.abc import Sequence
+from typing import TypeVarTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from service.errors import NotReached, UnknownExperiment
 from service.states import State
 from service.store.tables import EpochMetrics, Evaluation, Event, Experiment, Tag, TrialExperiment
+
+Columns = TypeVarTuple("Columns")
 
 MAX_ID = 2**31 - 1
 """Largest id of an experiment: its column is a 32-bit integer on Postgres."""
@@ -51,7 +54,14 @@ def page(
     limit: int = 50,
 ) -> Sequence[Experiment]:
     """At most `limit` experiments, newest first, that are older than the experiment `before`."""
-    query = select(Experiment).order_by(Experiment.id.desc()).limit(limit)
+    query = filtered(select(Experiment), state, tag, sweep).order_by(Experiment.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Experiment.id < before)
+    return session.scalars(query).all()
+
+
+def filtered(query: Select[*Columns], state: State | None, tag: str | None, sweep: int | None) -> Select[*Columns]:
+    """A query of experiments, for those in this state, with this tag, of this sweep only; None leaves none out."""
     if state is not None:
         query = query.where(Experiment.state == state)
     if tag is not None:
@@ -59,9 +69,7 @@ def page(
     if sweep is not None:
         of_sweep = select(TrialExperiment.experiment_id).where(TrialExperiment.sweep_id == sweep)
         query = query.where(Experiment.id.in_(of_sweep))
-    if before is not None:
-        query = query.where(Experiment.id < before)
-    return session.scalars(query).all()
+    return query
 
 
 def metrics(session: Session, experiment_id: int) -> Sequence[EpochMetrics]:

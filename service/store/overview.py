@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from service.states import State
 from service.store import experiments
 from service.store.experiments import MAX_ID
-from service.store.tables import EpochMetrics, Event, Experiment, Tag, TrialExperiment
+from service.store.tables import EpochMetrics, Event, Experiment, Tag
 
 MOST_TAGS = 200
 
@@ -121,13 +121,7 @@ def _row(experiment: Experiment, best: float | None, last: float | None, seconds
 def _filtered(
     query: Select[Any], state: State | None, tag: str | None, sweep: int | None, text: str | None
 ) -> Select[Any]:
-    if state is not None:
-        query = query.where(Experiment.state == state)
-    if tag is not None:
-        query = query.where(Experiment.id.in_(select(Tag.experiment_id).where(Tag.tag == tag)))
-    if sweep is not None:
-        of_sweep = select(TrialExperiment.experiment_id).where(TrialExperiment.sweep_id == sweep)
-        query = query.where(Experiment.id.in_(of_sweep))
+    query = experiments.filtered(query, state, tag, sweep)
     if text is not None:
         tagged = select(Tag.experiment_id).where(Tag.tag.icontains(text, autoescape=True))
         matches = [Experiment.name.icontains(text, autoescape=True), Experiment.id.in_(tagged)]

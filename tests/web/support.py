@@ -1,6 +1,7 @@
 """What pages are tested with and shown with: experiments as they look after some weeks of use."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -80,13 +81,18 @@ SEVEN = ((0.28, 0.24), (0.72, 0.24), (0.6, 0.5), (0.46, 0.82))
 
 
 def draw_seven(page: Page) -> None:
-    """Draw it with the mouse, once the page's scripts have begun: they make the models' cards."""
+    """Draw it, once the page's scripts have begun: they make the models' cards."""
     page.locator(".verdict").first.wait_for()
+    draw(page, SEVEN)
+
+
+def draw(page: Page, points: Sequence[tuple[float, float]]) -> None:
+    """A stroke with the mouse; points are shares of the canvas's side."""
     box = page.locator("#canvas").bounding_box()
     assert box is not None
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]
-    page.mouse.move(*points[0])
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
     page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=8)
+    for place in places[1:]:
+        page.mouse.move(*place, steps=4)
     page.mouse.up()

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from tests.api.conftest import brightest_band_onnx, succeed
 from tests.web.conftest import Watched
+from tests.web.support import draw
 
 Open = Callable[..., Page]
 
@@ -60,18 +61,6 @@ def open_draw(api: httpx.Client, open_page: Open) -> Open:
 def page(trained: int, open_draw: Open) -> Page:
     """The page of a service with one model."""
     return open_draw()
-
-
-def draw(page: Page, points: Sequence[tuple[float, float]]) -> None:
-    """A stroke with the mouse; points are shares of the canvas's side."""
-    box = page.locator("#canvas").bounding_box()
-    assert box is not None
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=4)
-    page.mouse.up()
 
 
 SEVEN = ((0.3, 0.2), (0.7, 0.2), (0.45, 0.85))

@@ -2,6 +2,7 @@
 
 import gzip
 from functools import lru_cache
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -48,8 +49,8 @@ def _compressed() -> bytes:
 class _Revalidated(StaticFiles):
     """Files that browsers ask for again each time: a new version of the service brings new ones at the same paths."""
 
-    def file_response(self, *args: object, **kwargs: object) -> Response:
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Starlette's hook."""
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response = super().file_response(*args, **kwargs)
         response.headers["Cache-Control"] = "no-cache"
         return response

@@ -24,12 +24,13 @@ from service.notebook.plan import (
     Run,
     cell_run,
     dose_run,
+    following_run,
     label,
     preset_run,
 )
 from service.notebook.skew import Labelled, Skew
 from service.notebook.spread import Spread, paired
-from service.specs.presets import BASELINE, BATCH_NORM, IMAGE_NORM, Preset
+from service.specs.presets import BASELINE, BATCH_NORM, IMAGE_BATCH_NORM, IMAGE_NORM, Preset
 from service.specs.sweep_presets import GRID
 from service.states import State
 
@@ -63,6 +64,14 @@ class Curve(NamedTuple):
     name: str
     accuracy: tuple[float, ...]
     loss: tuple[float, ...]
+
+
+class Course(NamedTuple):
+    """A run's accuracy after each epoch: on the batches that it trained on, and on the test set."""
+
+    title: str
+    training: tuple[float, ...]
+    test: tuple[float, ...]
 
 
 class Pair(NamedTuple):
@@ -115,6 +124,7 @@ class Figures(NamedTuple):
         version: of the service.
         device: that the first baseline was trained on, if there is one.
         ended: when the last run ended.
+        minutes: of training and validating, of all runs that have succeeded together.
         presets: the notebook's models.
         grid: its grid, in its order.
         confusion: the baseline's confusion matrix with its first seed, if it has succeeded.
@@ -123,6 +133,8 @@ class Figures(NamedTuple):
         difference: between their test accuracies, over the seeds.
         doses: test accuracy of image-norm, by how often its pixels are divided by 255.
         cells: batch normalisation and scaling apart.
+        courses: of image-batch-norm with every seed, then of the one whose moving statistics follow at once; those that
+            have succeeded.
         skew: image-norm on pixels that are divided once, or why that is not known.
         collapses: test accuracies of the grid's point that collapsed.
         winners: the grid's best rows.
@@ -136,6 +148,7 @@ class Figures(NamedTuple):
     version: str
     device: str | None
     ended: datetime | None
+    minutes: float
     presets: tuple[PresetFigures, ...]
     grid: tuple[GridRow, ...]
     confusion: list[list[int]] | None
@@ -144,6 +157,7 @@ class Figures(NamedTuple):
     difference: Spread
     doses: tuple[tuple[float, Spread], ...]
     cells: tuple[Cell, ...]
+    courses: tuple[Course, ...]
     skew: Skew | str
     collapses: Spread
     winners: tuple[Winner, ...]
@@ -177,6 +191,7 @@ def collect(client: Client, plan: Plan, found: Found, test: Labelled | str) -> F
         version=client.health().version,
         device=_device(client, first.id) if first else None,
         ended=max(ends, default=None),
+        minutes=ours.minutes(),
         presets=tuple(ours.preset(preset) for preset in PRESETS),
         grid=tuple(ours.grid_row(tested, row) for row in range(len(GRID.published))),
         confusion=client.evaluation(first.id).confusion_matrix if first else None,
@@ -188,6 +203,7 @@ def collect(client: Client, plan: Plan, found: Found, test: Labelled | str) -> F
             Cell(*key, ours.spread(cell_run(*key, plan.look, seed) for seed in ours.seeds))
             for key in itertools.product(OPTIMIZERS, MODELS, SCALINGS)
         ),
+        courses=tuple(ours.courses()),
         skew=ours.skew(test),
         collapses=ours.collapses(),
         winners=tuple(winner for grid in tested if (winner := ours.winner(grid))),
@@ -237,6 +253,18 @@ class _Collector:
         accuracy = [[row.val_accuracy for row in rows if row.val_accuracy is not None] for rows in runs]
         loss = [[row.val_loss for row in rows if row.val_loss is not None] for rows in runs]
         return Curve(preset.name, _means(accuracy), _means(loss)) if any(accuracy) else None
+
+    def courses(self) -> Iterable[Course]:
+        swinging = [preset_run(IMAGE_BATCH_NORM.name, seed, self._plan.look) for seed in self.seeds]
+        for run in (*swinging, following_run(self._plan.look)):
+            if experiment := self._found.succeeded(run.identity):
+                rows = self._client.metrics(experiment.id)
+                test = tuple(row.val_accuracy for row in rows if row.val_accuracy is not None)
+                yield Course(run.title, tuple(row.train_accuracy for row in rows), test)
+
+    def minutes(self) -> float:
+        results = [each.result for key in self._titles if (each := self._found.succeeded(key))]
+        return sum(result.train_seconds for result in results if result) / 60
 
     def pair(self, seed: int) -> Pair:
         first, second = (

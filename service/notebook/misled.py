@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from service.notebook.blocks import Block, Section, Table, Text
 from service.notebook.figures import COLLAPSED, Figures
-from service.notebook.plan import MODELS, OPTIMIZERS, SCALINGS
+from service.notebook.plan import FOLLOWING, MODELS, OPTIMIZERS, SCALINGS
 from service.notebook.spread import Spread
 
 FEWEST_SEEDS = 3
@@ -75,6 +75,27 @@ def _scaling(figures: Figures) -> Iterable[Block]:
     ]
     if told:
         yield Text(f"What the second division changes, by these means: {'; '.join(told)}.")
+    yield from _following(figures)
+
+
+def _following(figures: Figures) -> Iterable[Block]:
+    if not figures.courses:
+        return
+    yield Text(
+        "Batch normalisation trains on the mean and variance of each batch, and predicts with moving averages of them. "
+        f"Keras's follow slowly (momentum 0.99). Divided twice, pixels vary less than the layers' epsilon of 0.001: "
+        "they are not normalised, and an average that lags a little behind weights that still move is further off than "
+        "digits are apart. So the networks below learn, but what they score depends on the step that they stop at. The "
+        f"last one is the first once more, its averages following at once (momentum {FOLLOWING:g})."
+    )
+    epochs = max(len(course.training) for course in figures.courses)
+    rows = []
+    for course in figures.courses:
+        for what, values in (("training", course.training), ("test", course.test)):
+            cells = (*(f"{value:.4f}" for value in values), *[""] * (epochs - len(values)))
+            rows.append((f"{course.title}: {what}", *cells))
+    header = ("accuracy after epoch", *(str(epoch) for epoch in range(1, epochs + 1)))
+    yield Table(header, rows)
 
 
 def _skew(figures: Figures) -> Iterable[Block]:

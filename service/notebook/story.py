@@ -29,6 +29,7 @@ def opening(figures: Figures) -> list[str]:
         + "".join(f", {len(runs)} {state}" for state, runs in _open(figures) if runs)
         + (f"; the last one ended on {figures.ended:%Y-%m-%d}" if figures.ended else "")
         + (f"; trained on {figures.device}" if figures.device else "")
+        + (f", {figures.minutes:,.0f} minutes of training added up" if figures.minutes >= 1 else "")
         + ".",
     ]
     if look.fields:

@@ -33,7 +33,8 @@ def test_all_figures_stand_beside_the_notebooks(run: Run, work: Work, tmp_path: 
     with work():
         said(run("notebook", "run", *ALL, "--json"))
     text, page = written(run, tmp_path / "not" / "there", *QUICK)
-    assert "54 of 54 runs have succeeded" in text
+    assert "55 of 55 runs have succeeded" in text
+    assert "; trained on cpu:0, 11 minutes of training added up." in text
     assert "A quick look only (train limit 100, epochs 2, dataset optdigits)" in text
     assert row(text, "baseline")[1:6] == ["0.9903", "0.9120 ± 0.0020", "0.0277", "0.1000 ± 0.0000", "12.5 ± 0.0"]
     assert row(text, "batch-norm")[1:3] == ["never shown", "0.9420 ± 0.0020"]
@@ -49,6 +50,8 @@ def test_all_figures_stand_beside_the_notebooks(run: Run, work: Work, tmp_path: 
     assert row(text, "255^1.5")[1:] == ["0.0626", "0.7100"]
     assert row(text, "with batch normalisation")[1:] == ["0.9420 ± 0.0020", "0.7420 ± 0.0020"]
     assert "Adam, with batch normalisation: -0.2000" in text
+    assert row(text, "image-batch-norm, seed 0: training")[1:] == ["0.7300", "0.7400"]
+    assert row(text, "image-batch-norm, momentum 0.5, seed 0: test")[1:] == ["0.7300", "0.7400"]
     # (c) train/serve skew, (d) seeds and selection
     assert "divided once, as the notebook predicted" in text
     assert "collapsed in 4 of 4 runs" in text
@@ -73,7 +76,7 @@ def test_what_is_missing_is_said(api: httpx.Client, run: Run, work: Work, tmp_pa
     with work(fails):
         run("notebook", "run", "--seeds", "2", "--no-proofs", *QUICK, "--json")
     text, page = written(run, tmp_path, *QUICK, "--seeds", "5")
-    assert "25 of 80 runs have succeeded, 1 failed, 54 missing" in text
+    assert "25 of 81 runs have succeeded, 1 failed, 55 missing" in text
     assert row(text, "baseline")[2] == "0.9110 ± 0.0014 (2 of 5 seeds)"
     assert row(text, "batch-norm")[2] == "0.9400 (1 of 5 seeds)"
     assert "| 4 | one of the two is missing |" in text

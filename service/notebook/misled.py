@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from service.notebook.blocks import Block, Section, Table, Text
 from service.notebook.figures import COLLAPSED, Figures
-from service.notebook.plan import FOLLOWING, MODELS, OPTIMIZERS, SCALINGS
+from service.notebook.plan import FOLLOWING, MODELS, OPTIMIZERS, SCALINGS, SELECTION_IMAGES
 from service.notebook.spread import Spread
 
 FEWEST_SEEDS = 3
@@ -163,7 +163,9 @@ def _choice(figures: Figures) -> Iterable[Block]:
     ranked = sorted(figures.choices, key=lambda choice: -choice.held_out)
     rows = [(each.label, f"{each.held_out:.4f}", f"{each.test:.4f}") for each in ranked]
     header = ("row", "accuracy on held-out images", "test accuracy")
-    yield Table(header, rows, "The grid once more, a tenth of the training images held out to choose by")
+    images = min(SELECTION_IMAGES, figures.look.train_limit or SELECTION_IMAGES)
+    title = f"The grid once more on {images:,} training images, a tenth of them held out to choose by"
+    yield Table(header, rows, title)
     chosen, flattered = ranked[0], max(ranked, key=lambda choice: choice.test)
     told = f"Chosen by the held-out images, the best row is {chosen.label}, with a test accuracy of {chosen.test:.4f}. "
     if chosen.test == flattered.test:

@@ -59,9 +59,10 @@ class GridRow(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """Means over the seeds that have succeeded, after each epoch."""
+    """Means over the seeds that have succeeded, after each epoch; `scaling` is a key of `SCALINGS`."""
 
     name: str
+    scaling: str
     accuracy: tuple[float, ...]
     loss: tuple[float, ...]
 
@@ -252,7 +253,10 @@ class _Collector:
         runs = [self._client.metrics(experiment.id) for experiment in experiments if experiment]
         accuracy = [[row.val_accuracy for row in rows if row.val_accuracy is not None] for rows in runs]
         loss = [[row.val_loss for row in rows if row.val_loss is not None] for rows in runs]
-        return Curve(preset.name, _means(accuracy), _means(loss)) if any(accuracy) else None
+        if not any(accuracy):
+            return None
+        [scaling] = [name for name, factor in SCALINGS.items() if factor == preset.spec["rescale"]]
+        return Curve(preset.name, scaling, _means(accuracy), _means(loss))
 
     def courses(self) -> Iterable[Course]:
         swinging = [preset_run(IMAGE_BATCH_NORM.name, seed, self._plan.look) for seed in self.seeds]

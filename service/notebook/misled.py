@@ -83,10 +83,10 @@ def _following(figures: Figures) -> Iterable[Block]:
         return
     yield Text(
         "Batch normalisation trains on the mean and variance of each batch, and predicts with moving averages of them. "
-        "Keras's follow slowly (momentum 0.99). Divided twice, pixels vary less than the layers' epsilon of 0.001: what "
-        "comes out is not normalised, and averages that lag a little behind weights that still move mislead the layers "
-        "after them. So the networks below learn, but what they score depends on the step that they stop at. The last "
-        f"one is the first once more, its averages following at once (momentum {FOLLOWING:g})."
+        "Keras's follow slowly (momentum 0.99). Divided twice, pixels vary less than the layers' epsilon of 0.001: "
+        "what comes out is not normalised, and averages that lag a little behind weights that still move mislead the "
+        "layers after them. So the networks below learn, but what they score depends on the step that they stop at. "
+        f"The last one is the first once more, its averages following at once (momentum {FOLLOWING:g})."
     )
     epochs = max(len(course.training) for course in figures.courses)
     rows = []

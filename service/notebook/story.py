@@ -6,7 +6,7 @@ from service.notebook import misled
 from service.notebook.blocks import Block, Chart, Section, Table, Text
 from service.notebook.charts import Line
 from service.notebook.figures import Figures
-from service.notebook.plan import PUBLISHED_CONFUSION
+from service.notebook.plan import PUBLISHED_CONFUSION, SCALINGS
 
 TITLE = "The notebook, whole"
 
@@ -85,10 +85,12 @@ def _curves(figures: Figures) -> Iterable[Block]:
     if not figures.curves:
         yield Text("Missing: no network has been trained yet.")
         return
-    yield _chart(
-        "Accuracy on the test set after each epoch", [Line(each.name, each.accuracy) for each in figures.curves]
-    )
-    yield _chart("Loss on the test set after each epoch", [Line(each.name, each.loss) for each in figures.curves])
+    # One axis for all would leave nothing to be seen of those that differ little.
+    for scaling in SCALINGS:
+        if curves := [each for each in figures.curves if each.scaling == scaling]:
+            after = f"on the test set after each epoch, pixels {scaling}"
+            yield _chart(f"Accuracy {after}", [Line(each.name, each.accuracy) for each in curves])
+            yield _chart(f"Loss {after}", [Line(each.name, each.loss) for each in curves])
     yield Text("Means over the seeds. As in the notebook, what is watched while training is the test set.")
 
 

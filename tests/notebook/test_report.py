@@ -61,7 +61,7 @@ def test_all_figures_stand_beside_the_notebooks(run: Run, work: Work, tmp_path: 
     assert "| 0 | 910 | 90 | 0 |" in text
     for figure in ("0.9420 ± 0.0020", "+0.0300", "0.1032", "977", "910"):
         assert figure in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 4
     assert page.count("<polyline") == 10
     # It needs nothing from elsewhere.
     assert not re.search(r"https?:|<script|<link|@import|url\(|src=", page)

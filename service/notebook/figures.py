@@ -295,7 +295,8 @@ class _Collector:
         return skew.measure(experiment.id, model, test)
 
     def collapses(self) -> Spread:
-        points = [point for grid in self._plan.grids for point in grid.points]
+        # Of the notebook's own grids: the one that holds out images has fewer of them.
+        points = [point for grid in self._plan.grids if grid.selects_by == "test" for point in grid.points]
         return self._spread([point.identity for point in points if point.params == COLLAPSING])
 
     def winner(self, grid: Grid) -> Winner | None:

@@ -30,6 +30,8 @@ def started(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     """A command that is not waited for."""
     known = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "140"}
     command = [sys.executable, "-m", "service", *arguments]
+    # What a shell began in the background ignores interrupts, and what that begins would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=known | environment)
 
 

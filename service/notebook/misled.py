@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from service.notebook.blocks import Block, Section, Table, Text
 from service.notebook.figures import COLLAPSED, Figures
-from service.notebook.plan import FOLLOWING, MODELS, OPTIMIZERS, SCALINGS, SELECTION_IMAGES
+from service.notebook.plan import FOLLOWING, MODELS, OPTIMIZERS, SCALINGS, selection_images
 from service.notebook.spread import Spread
 
 FEWEST_SEEDS = 3
@@ -86,7 +86,7 @@ def _following(figures: Figures) -> Iterable[Block]:
         "Keras's follow slowly (momentum 0.99). Divided twice, pixels vary less than the layers' epsilon of 0.001: "
         "what comes out is not normalised, and averages that lag a little behind weights that still move mislead the "
         "layers after them. So the networks below learn, but what they score depends on the step that they stop at. "
-        f"The last one is the first once more, its averages following at once (momentum {FOLLOWING:g})."
+        f"With a momentum of {FOLLOWING:g} the averages follow at once."
     )
     epochs = max(len(course.training) for course in figures.courses)
     rows = []
@@ -163,7 +163,7 @@ def _choice(figures: Figures) -> Iterable[Block]:
     ranked = sorted(figures.choices, key=lambda choice: -choice.held_out)
     rows = [(each.label, f"{each.held_out:.4f}", f"{each.test:.4f}") for each in ranked]
     header = ("row", "accuracy on held-out images", "test accuracy")
-    images = min(SELECTION_IMAGES, figures.look.train_limit or SELECTION_IMAGES)
+    images = selection_images(figures.look)
     title = f"The grid once more on {images:,} training images, a tenth of them held out to choose by"
     yield Table(header, rows, title)
     chosen, flattered = ranked[0], max(ranked, key=lambda choice: choice.test)
